@@ -1,1 +1,13 @@
+//! The pure domain of Tapehouse: what must be decided, without any I/O.
+//!
+//! Everything here is a function of its arguments: offsets and ranges, the decision whether a commit may happen, the
+//! invariants that `verify`, the property tests and the chaos tests share, and retry delays.
 
+pub mod append;
+pub mod backoff;
+pub mod coverage;
+pub mod failpoint;
+pub mod freshness;
+pub mod offsets;
+pub mod state;
+pub mod watermark;

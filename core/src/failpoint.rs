@@ -1,0 +1,131 @@
+//! Named points at which the chaos suite stops a node, loses an answer or takes a defence out.
+//!
+//! Without the feature `chaos` every function here is an empty inline: a release cannot be told to fail. With it, the
+//! environment of the process says what happens:
+//!
+//! - `TAPEHOUSE_FAILPOINT=NAME:ACTION[:NTH]`: at the NTH (default 1st) time that NAME is reached, ACTION `kill` (SIGKILL),
+//!   `stop` (SIGSTOP, until somebody continues the process) or `lose` (the caller must treat its answer as lost);
+//! - `TAPEHOUSE_FAILPOINT_LOG=FILE`: a line is appended when the point fires, so that a test can tell that it did;
+//! - `TAPEHOUSE_DEFENCE_OFF=NAME`: the defence is not there.
+
+/// The points, in the order in which a commit passes them.
+pub const POINTS: [&str; 10] = [
+    "before_file_write",
+    "after_file_write",
+    "before_staging",
+    "after_staging",
+    "before_manifest_write",
+    "after_manifest_write",
+    "before_swap",
+    "after_swap",
+    "before_acknowledge",
+    "after_checkpoint",
+];
+
+/// The defences that the chaos suite takes out in turn.
+pub const DEFENCES: [&str; 2] = ["contiguity", "unknown_outcome"];
+
+/// Marks a point. With `kill` or `stop` set for it, the process ends or stops here.
+#[inline]
+pub fn reach(point: &'static str) {
+    #[cfg(feature = "chaos")]
+    armed::reach(point);
+    #[cfg(not(feature = "chaos"))]
+    let _ = point;
+}
+
+/// Whether the answer of the operation that `point` names is to be treated as lost.
+#[inline]
+pub fn loses_answer(point: &'static str) -> bool {
+    #[cfg(feature = "chaos")]
+    return armed::loses_answer(point);
+    #[cfg(not(feature = "chaos"))]
+    {
+        let _ = point;
+        false
+    }
+}
+
+/// Whether the chaos suite has taken `defence` out.
+#[inline]
+pub fn defence_is_off(defence: &'static str) -> bool {
+    #[cfg(feature = "chaos")]
+    return armed::defence_is_off(defence);
+    #[cfg(not(feature = "chaos"))]
+    {
+        let _ = defence;
+        false
+    }
+}
+
+#[cfg(feature = "chaos")]
+mod armed {
+    use std::io::Write as _;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    struct Armed {
+        point: String,
+        action: String,
+        nth: u64,
+        reached: AtomicU64,
+    }
+
+    fn armed() -> Option<&'static Armed> {
+        static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+        ARMED
+            .get_or_init(|| {
+                let text = std::env::var("TAPEHOUSE_FAILPOINT").ok()?;
+                let mut parts = text.split(':');
+                Some(Armed {
+                    point: parts.next()?.to_owned(),
+                    action: parts.next()?.to_owned(),
+                    nth: parts.next().and_then(|n| n.parse().ok()).unwrap_or(1),
+                    reached: AtomicU64::new(0),
+                })
+            })
+            .as_ref()
+    }
+
+    fn fires(point: &str, actions: &[&str]) -> Option<&'static Armed> {
+        let armed = armed()?;
+        if armed.point != point || !actions.contains(&armed.action.as_str()) {
+            return None;
+        }
+        let nth = armed.reached.fetch_add(1, Ordering::SeqCst) + 1;
+        if nth != armed.nth {
+            return None;
+        }
+        if let Ok(path) = std::env::var("TAPEHOUSE_FAILPOINT_LOG")
+            && let Ok(mut log) = std::fs::File::options().create(true).append(true).open(path)
+        {
+            // The test that reads this file fails when the line is missing, so a failed write is not silent.
+            let _ = writeln!(log, "{point} {} {nth} pid={}", armed.action, std::process::id());
+        }
+        Some(armed)
+    }
+
+    pub(super) fn reach(point: &str) {
+        if let Some(armed) = fires(point, &["kill", "stop"]) {
+            let signal = if armed.action == "stop" {
+                Signal::STOP
+            } else {
+                Signal::KILL
+            };
+            let _ = kill_process(getpid(), signal);
+        }
+    }
+
+    pub(super) fn loses_answer(point: &str) -> bool {
+        fires(point, &["lose"]).is_some()
+    }
+
+    pub(super) fn defence_is_off(defence: &str) -> bool {
+        static OFF: OnceLock<Option<String>> = OnceLock::new();
+        OFF.get_or_init(|| std::env::var("TAPEHOUSE_DEFENCE_OFF").ok())
+            .as_deref()
+            == Some(defence)
+    }
+}
