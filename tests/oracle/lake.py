@@ -1,0 +1,36 @@
+"""What the oracles share: DuckDB with its Iceberg reader, the SQLite catalog, and file locations. Nothing here comes from Tapehouse."""
+
+import glob
+import os
+import urllib.parse
+
+import duckdb
+import duckdb_extension_avro
+import duckdb_extension_iceberg
+
+
+def connect(threads=2, memory="4GB"):
+    """A DuckDB connection that reads Iceberg without a network.
+
+    The PyPI packages carry the extension files; LOAD takes a path, and iceberg needs avro loaded before it.
+    """
+    db = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    for package in (duckdb_extension_avro, duckdb_extension_iceberg):
+        folder = os.path.dirname(package.__file__)
+        (extension,) = glob.glob(os.path.join(folder, "extensions", "*", "*.duckdb_extension"))
+        db.execute(f"LOAD '{extension}'")
+    db.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET TimeZone = 'UTC'")
+    return db
+
+
+def catalog_uri(path):
+    """The SQLAlchemy URI of a SQLite catalog given as a path or as sqlite:///path."""
+    return "sqlite:///" + os.path.abspath(path.removeprefix("sqlite:///"))
+
+
+def local_path(location):
+    """The path in the file system of a location; locations are file:///path, file:/path or a bare path."""
+    if not location.startswith("file:"):
+        return location
+    path = urllib.parse.urlparse(location).path
+    return path if os.path.exists(path) else urllib.parse.unquote(path)

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Does the bronze oracle see what is wrong? Builds tables with PyIceberg, right and broken in one way each, and judges them.
+
+    selftest.py            with KAFKA_BOOTSTRAP_SERVERS set, completeness is tried against that broker too (topic oracle.selftest is made)
+"""
+
+import datetime
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import uuid
+from unittest import mock
+
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCHEMA = pa.schema([("symbol", pa.string()), ("kafka_topic", pa.string()), ("topic_incarnation", pa.int32()), ("kafka_partition", pa.int32()),
+                    ("kafka_offset", pa.int64()), ("kafka_timestamp", pa.timestamp("us", "UTC"))])
+
+
+class Lake:
+    """A bronze table as Tapehouse would leave it, written by PyIceberg."""
+
+    def __init__(self, folder, topic="t"):
+        self.folder, self.topic, self.next, self.snapshot = folder, topic, {}, 0
+        self.catalog = SqlCatalog("default", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
+        self.catalog.create_namespace("bronze")
+        self.table = self.catalog.create_table("bronze.raw_trades", SCHEMA)
+
+    def state(self):
+        return json.dumps(dict(snapshot=self.snapshot, owner="test", topic=self.topic, incarnation=0, next=self.next))
+
+    def append(self, ranges, offsets=None, next_offsets=None):
+        """One commit: a row for each offset of `ranges` {partition: [start, end]}, or for those given as [(partition, offset)]."""
+        offsets = offsets if offsets is not None else [(p, o) for p, (start, end) in ranges.items() for o in range(start, end)]
+        now = datetime.datetime.now(datetime.timezone.utc)
+        rows = pa.Table.from_pylist([dict(symbol=f"S{o % 7}", kafka_topic=self.topic, topic_incarnation=0, kafka_partition=int(p), kafka_offset=o,
+                                          kafka_timestamp=now) for p, o in offsets], schema=SCHEMA)
+        self.next.update(next_offsets or {str(p): end for p, (_, end) in ranges.items()})
+        self.snapshot += 1
+        summary = {"tapehouse.topic": self.topic, "tapehouse.incarnation": "0", "tapehouse.ranges": json.dumps(ranges),
+                   "tapehouse.rows": str(len(offsets)), "tapehouse.state": self.state()}
+        with mock.patch("pyiceberg.table.metadata.TableMetadataV2.new_snapshot_id", lambda _: self.snapshot):
+            with self.table.transaction() as transaction:
+                transaction.append(rows, snapshot_properties=summary)
+                transaction.set_properties({"tapehouse.state": self.state()})
+
+    def judge(self, *arguments):
+        """(exit code, the oracle's JSON)."""
+        done = subprocess.run([sys.executable, os.path.join(HERE, "bronze.py"), f"{self.folder}/catalog.db", "--table", "bronze.raw_trades", *arguments],
+                              capture_output=True, text=True, check=False)
+        if not done.stdout:
+            raise AssertionError(done.stderr)
+        return done.returncode, json.loads(done.stdout)
+
+
+class BronzeOracle(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.lake = Lake(scratch.name)
+        self.lake.append({"0": [0, 50], "1": [0, 40]})
+
+    def blames(self, check, *arguments):
+        code, judgement = self.lake.judge(*arguments)
+        self.assertEqual(code, 3, judgement)
+        self.assertIn(check, " | ".join(v["check"] for v in judgement["violations"]))
+
+    def test_good_table_passes(self):
+        self.lake.append({"0": [50, 100], "1": [40, 40], "2": [0, 5]})
+        self.lake.append({"0": [100, 110]}, offsets=[("0", 109)])
+        code, judgement = self.lake.judge("--expect-rows", "146", "--filters", "symbol")
+        self.assertEqual((code, judgement["violations"]), (0, []), judgement)
+        self.assertEqual((judgement["rows_duckdb"], judgement["rows_pyiceberg"], judgement["duplicates"]), (146, 146, 0))
+
+    def test_row_count(self):
+        self.blames("row count", "--expect-rows", "91")
+
+    def test_duplicate_row(self):
+        self.lake.append({"0": [50, 60]}, offsets=[("0", o) for o in [*range(50, 60), 55]])
+        self.blames("duplicate coordinates")
+
+    def test_replayed_range(self):
+        self.lake.append({"0": [40, 60]})
+        self.blames("I2 ranges are not contiguous")
+
+    def test_gap_between_ranges(self):
+        self.lake.append({"0": [51, 60]})
+        self.blames("I2 ranges are not contiguous")
+
+    def test_row_outside_its_commits_range(self):
+        self.lake.append({"0": [50, 60]}, offsets=[("0", 50), ("1", 40)], next_offsets={"0": 60, "1": 41})
+        self.blames("outside the ranges of their own commit")
+
+    def test_row_beyond_recorded_next(self):
+        self.lake.append({"0": [50, 60]}, next_offsets={"0": 55})
+        self.blames("beyond the recorded next offset")
+        self.blames("I2 state and ranges disagree")
+
+    def test_file_listed_twice(self):
+        path = next(iter(self.lake.table.inspect.files().column("file_path").to_pylist()))
+        self.lake.table.add_files([path], check_duplicate_files=False)
+        self.blames("I3 data file listed twice")
+
+    def test_foreign_snapshot(self):
+        self.lake.table.append(self.lake.table.scan().to_arrow().slice(0, 0))
+        self.blames("state")
+
+
+@unittest.skipUnless(os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), "needs KAFKA_BOOTSTRAP_SERVERS")
+class Completeness(unittest.TestCase):
+    """A topic whose visible offsets have holes: control records and an aborted transaction."""
+
+    def setUp(self):
+        from confluent_kafka import Producer
+        from confluent_kafka.admin import AdminClient, NewTopic
+        self.bootstrap, self.topic = os.environ["KAFKA_BOOTSTRAP_SERVERS"], f"oracle.selftest.{uuid.uuid4()}"
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.create_topics([NewTopic(self.topic, 1, 1)])[self.topic].result()
+        self.addCleanup(lambda: admin.delete_topics([self.topic])[self.topic].result())
+        producer = Producer({"bootstrap.servers": self.bootstrap, "transactional.id": self.topic})
+        producer.init_transactions()
+        for commit in (True, False, True):
+            producer.begin_transaction()
+            for n in range(10):
+                producer.produce(self.topic, struct.pack(">q", n), partition=0)
+            producer.flush()
+            producer.commit_transaction() if commit else producer.abort_transaction()
+        self.visible = [*range(0, 10), *range(22, 32)]
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.lake = Lake(scratch.name, self.topic)
+
+    def judge(self, offsets, *arguments):
+        self.lake.append({"0": [0, 33]}, offsets=[("0", o) for o in offsets])
+        return self.lake.judge("--complete", f"topic={self.topic},bootstrap={self.bootstrap}", *arguments)
+
+    def test_complete(self):
+        code, judgement = self.judge(self.visible)
+        self.assertEqual((code, judgement["visible"], judgement["missing"], judgement["surplus"]), (0, 20, 0, 0), judgement)
+
+    def test_missing_and_aborted(self):
+        code, judgement = self.judge([*self.visible[1:], 15])
+        self.assertEqual((code, judgement["missing"], judgement["surplus"]), (3, 1, 1), judgement)
+
+    def test_stopped_early(self):
+        self.lake.append({"0": [0, 10]})
+        both = ("--complete", f"topic={self.topic},bootstrap={self.bootstrap}")
+        self.assertEqual(self.lake.judge(*both)[1]["missing"], 10)
+        self.assertEqual(self.lake.judge(*both, "--covered")[0], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
