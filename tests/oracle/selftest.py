@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does the bronze oracle see what is wrong? Builds tables with PyIceberg, right and broken in one way each, and judges them.
+"""Do the oracles see what is wrong? Builds tables with PyIceberg, right and broken in one way each, and judges them; times commits of known delay.
 
     selftest.py            with KAFKA_BOOTSTRAP_SERVERS set, completeness is tried against that broker too (topic oracle.selftest is made)
 """
@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import uuid
 from unittest import mock
@@ -35,12 +36,12 @@ class Lake:
     def state(self):
         return json.dumps(dict(snapshot=self.snapshot, owner="test", topic=self.topic, incarnation=0, next=self.next))
 
-    def append(self, ranges, offsets=None, next_offsets=None):
+    def append(self, ranges, offsets=None, next_offsets=None, age_s=0.0):
         """One commit: a row for each offset of `ranges` {partition: [start, end]}, or for those given as [(partition, offset)]."""
         offsets = offsets if offsets is not None else [(p, o) for p, (start, end) in ranges.items() for o in range(start, end)]
-        now = datetime.datetime.now(datetime.timezone.utc)
+        stamp = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=age_s)
         rows = pa.Table.from_pylist([dict(symbol=f"S{o % 7}", kafka_topic=self.topic, topic_incarnation=0, kafka_partition=int(p), kafka_offset=o,
-                                          kafka_timestamp=now) for p, o in offsets], schema=SCHEMA)
+                                          kafka_timestamp=stamp) for p, o in offsets], schema=SCHEMA)
         self.next.update(next_offsets or {str(p): end for p, (_, end) in ranges.items()})
         self.snapshot += 1
         summary = {"tapehouse.topic": self.topic, "tapehouse.incarnation": "0", "tapehouse.ranges": json.dumps(ranges),
@@ -110,6 +111,38 @@ class BronzeOracle(unittest.TestCase):
     def test_foreign_snapshot(self):
         self.lake.table.append(self.lake.table.scan().to_arrow().slice(0, 0))
         self.blames("state")
+
+
+class FreshnessOracle(unittest.TestCase):
+    """Commits of known delay: rows are stamped when `append` starts, so the delay is the append's own time plus at most one poll."""
+
+    def watch(self, delay_s, *limits):
+        with tempfile.TemporaryDirectory() as folder:
+            lake = Lake(folder)
+            lake.append({"0": [0, 10]})
+            reader = subprocess.Popen([sys.executable, os.path.join(HERE, "freshness.py"), f"{folder}/catalog.db", "--seconds", "60", *limits],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(reader.stderr.readline(), "watching\n")
+            time.sleep(0.2)
+            for commit in range(1, 5):
+                lake.append({"0": [commit * 10, commit * 10 + 10]}, age_s=delay_s)
+            time.sleep(0.2)
+            reader.terminate()
+            out, err = reader.communicate(timeout=30)
+            self.assertTrue(out, err)
+            return reader.returncode, json.loads(out)
+
+    def test_measures_the_delay(self):
+        code, result = self.watch(0.0, "--max-p50-ms", "5000")
+        self.assertEqual((code, result["records"], result["commits"], result["backlog_records"]), (0, 40, 4, 0), result)
+        self.assertLess(result["p50_ms"], 5000)
+
+    def test_old_records_are_a_backlog(self):
+        code, result = self.watch(3600.0)
+        self.assertEqual((code, result["records"], result["backlog_records"]), (3, 0, 40), result)
+
+    def test_limit(self):
+        self.assertEqual(self.watch(0.0, "--max-p50-ms", "1")[0], 3)
 
 
 @unittest.skipUnless(os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), "needs KAFKA_BOOTSTRAP_SERVERS")
