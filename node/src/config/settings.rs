@@ -1,0 +1,168 @@
+//! From checked values to the typed configuration; faults that only show between keys.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::resolve::Resolved;
+use super::secret::Secret;
+use super::topics::Topic;
+use super::values::parse_time_ms;
+use super::{Config, Kafka, Lake, LogFormat, Registry, RegistryLogin, Sasl, Start};
+
+/// Builds the configuration. `None`, with a fault added, where that is impossible.
+pub fn build(
+    resolved: Resolved,
+    topics: Vec<Topic>,
+    file: Option<PathBuf>,
+    insecure: bool,
+    faults: &mut Vec<Fault>,
+) -> Option<Config> {
+    let kafka = kafka(&resolved, faults);
+    let registry = registry(&resolved, faults);
+    let http_listen = http_listen(&resolved, insecure, faults)?;
+    let text = |key: &str| resolved.text(key).map(str::to_owned);
+    Some(Config {
+        file,
+        cluster: text("node.cluster")?,
+        node: text("node.id")?,
+        state_dir: text("node.state_dir")?.into(),
+        memory_budget_bytes: resolved.integer("node.memory_budget_mb")? << 20,
+        kafka,
+        start: start(resolved.text("kafka.start")?),
+        registry,
+        lake: lake(&resolved),
+        commit_max_age: Duration::from_millis(resolved.integer("commit.max_age_ms")?),
+        commit_max_bytes: resolved.integer("commit.max_bytes")?,
+        commit_max_rows: resolved.integer("commit.max_rows"),
+        topics,
+        http_listen,
+        log_format: if resolved.text("log.format")? == "json" {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        },
+        log_filter: text("log.level")?,
+        resolved,
+    })
+}
+
+fn start(text: &str) -> Start {
+    match text {
+        "latest" => Start::Latest,
+        time => parse_time_ms(time).map_or(Start::Earliest, Start::TimestampMs),
+    }
+}
+
+fn kafka(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<Kafka> {
+    let text = |key: &str| resolved.text(key).map(str::to_owned);
+    let security_protocol = text("kafka.security_protocol")?;
+    let sasl = sasl(resolved, &security_protocol, faults);
+    if text("kafka.ssl_certificate_location").is_some() != text("kafka.ssl_key_location").is_some() {
+        let (there, missing) = if text("kafka.ssl_key_location").is_some() {
+            ("ssl_key_location", "kafka.ssl_certificate_location")
+        } else {
+            ("ssl_certificate_location", "kafka.ssl_key_location")
+        };
+        faults.push(resolved.fault(missing, format!("is missing: kafka.{there} is set, they go together")));
+    }
+    let properties: BTreeMap<String, String> = resolved
+        .properties
+        .iter()
+        .map(|(name, (value, _))| (name.clone(), value.clone()))
+        .collect();
+    Some(Kafka {
+        bootstrap_servers: text("kafka.bootstrap_servers")?,
+        security_protocol,
+        sasl,
+        ssl_ca_location: text("kafka.ssl_ca_location"),
+        ssl_certificate_location: text("kafka.ssl_certificate_location"),
+        ssl_key_location: text("kafka.ssl_key_location"),
+        ssl_key_password: text("kafka.ssl_key_password").map(Secret::new),
+        properties,
+    })
+}
+
+fn sasl(resolved: &Resolved, protocol: &str, faults: &mut Vec<Fault>) -> Option<Sasl> {
+    const KEYS: [&str; 3] = ["kafka.sasl_mechanism", "kafka.sasl_username", "kafka.sasl_password"];
+    if !protocol.starts_with("SASL") {
+        for key in KEYS {
+            if resolved.get(key).is_some() {
+                let reason = format!("is set, but kafka.security_protocol is {protocol}: it would not be used");
+                faults.push(
+                    resolved
+                        .fault(key, reason)
+                        .example("[kafka] security_protocol = \"SASL_SSL\""),
+                );
+            }
+        }
+        return None;
+    }
+    for key in KEYS {
+        // The mechanism of a login by other means (OAUTHBEARER) is a property of librdkafka's.
+        if resolved.get(key).is_none() && !resolved.properties.contains_key("sasl.mechanisms") {
+            faults.push(resolved.fault(key, format!("is missing: kafka.security_protocol is {protocol}")));
+        }
+    }
+    Some(Sasl {
+        mechanism: resolved.text(KEYS[0])?.to_owned(),
+        username: resolved.text(KEYS[1])?.to_owned(),
+        password: Secret::new(resolved.text(KEYS[2])?),
+    })
+}
+
+fn registry(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<Registry> {
+    let text = |key: &str| resolved.text(key).map(str::to_owned);
+    let (user, password) = (text("schema_registry.user"), text("schema_registry.password"));
+    let login = match (user, password, text("schema_registry.token")) {
+        (None, None, None) => RegistryLogin::None,
+        (None, None, Some(token)) => RegistryLogin::Bearer(Secret::new(token)),
+        (Some(user), Some(password), None) => RegistryLogin::Basic {
+            user,
+            password: Secret::new(password),
+        },
+        (Some(_), None, None) => {
+            let reason = "is missing: schema_registry.user is set";
+            faults.push(resolved.fault("schema_registry.password", reason));
+            return None;
+        }
+        (None, Some(_), None) => {
+            let reason = "is missing: schema_registry.password is set";
+            faults.push(resolved.fault("schema_registry.user", reason));
+            return None;
+        }
+        (_, _, Some(_)) => {
+            let reason = "is set, and user or password too: give either";
+            faults.push(resolved.fault("schema_registry.token", reason));
+            return None;
+        }
+    };
+    Some(Registry {
+        url: text("schema_registry.url")?,
+        login,
+        ca: text("schema_registry.ca").map(PathBuf::from),
+        timeout: Duration::from_millis(resolved.integer("schema_registry.timeout_ms")?),
+    })
+}
+
+fn lake(resolved: &Resolved) -> Option<Lake> {
+    let text = |key: &str| resolved.text(key).map(str::to_owned);
+    Some(Lake {
+        catalog_uri: text("catalog.uri")?,
+        catalog_name: text("catalog.name")?,
+        warehouse: text("warehouse.path")?,
+    })
+}
+
+fn http_listen(resolved: &Resolved, insecure: bool, faults: &mut Vec<Fault>) -> Option<SocketAddr> {
+    let address: SocketAddr = resolved.text("http.listen")?.parse().ok()?;
+    if !address.ip().is_loopback() && !insecure && !resolved.flag("http.insecure") {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+        let reason = format!("{address} is not a loopback address, and HTTP has neither TLS nor tokens");
+        let example = format!("[http] listen = \"{local}\", or insecure = true beside it, or the flag --insecure");
+        faults.push(resolved.fault("http.listen", reason).example(example));
+    }
+    Some(address)
+}

@@ -1,0 +1,97 @@
+//! How the process ends: exit codes and the failure that a command ends with.
+
+use std::fmt;
+
+use crate::config::ConfigError;
+
+/// Exit codes, the same for every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Ok = 0,
+    /// Failed.
+    Failed = 1,
+    /// Data is stale or a check failed.
+    CheckFailed = 3,
+    /// Kafka, the Schema Registry or the catalog cannot be reached.
+    Unreachable = 4,
+    /// The configuration cannot be used.
+    Config = 78,
+    /// Interrupted by a signal before it was done.
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ends without success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened, for people.
+    pub message: String,
+    /// What can be done about it.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a class of its own.
+    pub fn failed(error: impl fmt::Display) -> Self {
+        Self::with(Exit::Failed, error)
+    }
+
+    /// Something that cannot be reached.
+    pub fn unreachable(error: impl fmt::Display) -> Self {
+        Self::with(Exit::Unreachable, error)
+    }
+
+    /// A failure with this exit code.
+    pub fn with(exit: Exit, error: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            message: error.to_string(),
+            hint: None,
+        }
+    }
+
+    /// Adds what can be done about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::with(Exit::Config, error)
+    }
+}
+
+/// `error` with its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
