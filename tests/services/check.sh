@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# check.sh [--java]: can the real servers and the oracles run here? Fetches what can be fetched. Prints `ok NAME` or `needs WHAT` for each;
+# exit 0 when all is there, 77 when something is missing. With --java only Java is looked for, and nothing is fetched.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+status=0
+# check NAME COMMAND...: a part that cannot be made ready is named, with the last line that its script said.
+check() {
+  local name=$1 said
+  shift
+  if said=$("$@" 2>&1 >/dev/null); then
+    echo "ok $name"
+    return
+  fi
+  said=$(tail -n 1 <<<"$said")
+  [[ $said == needs* ]] || said="needs $name, and it could not be made ready: $said"
+  echo "$said"
+  status=$EXIT_NEEDS
+}
+
+java_for_both() { find_java 21 && { command -v curl >/dev/null || needs "curl (apt-get install curl)"; }; }
+
+check Java java_for_both
+[ "${1:-}" != --java ] || exit "$status"
+check "Kafka and Apicurio from Maven Central" "$SERVICES_DIR/fetch.sh"
+check "the oracles' Python environment" "$SERVICES_DIR/venv.sh"
+exit "$status"
