@@ -1,1 +1,17 @@
+//! Iceberg for Tapehouse: schemas, commit layer, catalogs, data files, verification.
 
+pub mod bronze;
+pub mod catalog;
+pub mod commit;
+mod error;
+pub mod files;
+mod lake;
+mod name;
+pub mod storage;
+pub mod table;
+
+pub use commit::{AppendOutcome, CommitPolicy, NewColumn, Retention, StagedAppend, StateChange};
+pub use error::{CommitError, LakeError};
+pub use lake::{Lake, LakeSettings, NewTable};
+pub use name::{InvalidTableName, TableName};
+pub use table::{LoadedTable, StateError};

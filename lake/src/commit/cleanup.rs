@@ -1,0 +1,152 @@
+//! Deletes, off the commit's path, what no retained snapshot needs any more: manifest lists of dropped snapshots, manifests
+//! that only they listed, superseded metadata files. Never data files.
+//!
+//! A manifest is deleted only if no manifest list of any retained snapshot names it, whatever the history looks like. The
+//! lists are read once each and remembered as hashes of manifest paths; two paths with one hash keep a file too long, no more.
+//! What is missed (a crash, a full queue, an unreadable list) stays for the removal of orphan files.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use iceberg::io::FileIO;
+use iceberg::spec::SnapshotRef;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::LakeError;
+use crate::table::{LoadedTable, read_manifest_list};
+
+/// Jobs waiting at most; a job that finds the queue full is dropped.
+const MAX_JOBS: usize = 256;
+/// Manifest lists remembered at most, over all tables.
+const MAX_LISTS: usize = 8192;
+
+/// What one commit left behind.
+#[derive(Debug)]
+pub(crate) struct CleanupJob {
+    /// The table as committed.
+    pub table: LoadedTable,
+    /// Snapshots that the commit dropped.
+    pub expired: Vec<SnapshotRef>,
+    /// Metadata files that fell out of the metadata log.
+    pub superseded_metadata: Vec<String>,
+}
+
+enum Message {
+    Job(CleanupJob),
+    Settle(oneshot::Sender<()>),
+}
+
+/// Handle on the task that deletes. The task ends when the last handle is dropped and its queue is empty.
+#[derive(Debug)]
+pub(crate) struct Cleaner {
+    jobs: mpsc::Sender<Message>,
+}
+
+impl Cleaner {
+    pub(crate) fn start(io: FileIO) -> Self {
+        let (jobs, queue) = mpsc::channel(MAX_JOBS);
+        tokio::spawn(run(io, queue));
+        Self { jobs }
+    }
+
+    pub(crate) fn submit(&self, job: CleanupJob) {
+        if job.expired.is_empty() && job.superseded_metadata.is_empty() {
+            return;
+        }
+        if let Err(error) = self.jobs.try_send(Message::Job(job)) {
+            tracing::warn!(%error, "superseded files are left for orphan removal");
+        }
+    }
+
+    pub(crate) async fn settle(&self) {
+        let (done, settled) = oneshot::channel();
+        if self.jobs.send(Message::Settle(done)).await.is_ok() {
+            let _ = settled.await;
+        }
+    }
+}
+
+async fn run(io: FileIO, mut queue: mpsc::Receiver<Message>) {
+    let mut lists = ListCache::default();
+    while let Some(message) = queue.recv().await {
+        match message {
+            Message::Job(job) => {
+                let table = job.table.ident().clone();
+                if let Err(error) = clean(&io, &mut lists, job).await {
+                    tracing::warn!(%error, %table, "superseded files are left for orphan removal");
+                }
+            }
+            Message::Settle(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+async fn clean(io: &FileIO, lists: &mut ListCache, job: CleanupJob) -> Result<(), LakeError> {
+    let table = &job.table;
+    let mut doomed: Vec<String> = job.superseded_metadata;
+    if !job.expired.is_empty() {
+        let mut reachable: HashSet<u64> = HashSet::new();
+        for snapshot in table.metadata().snapshots() {
+            reachable.extend(lists.hashes(io, table, snapshot).await?.iter());
+        }
+        for snapshot in &job.expired {
+            let version = table.metadata().format_version();
+            // A list that is already gone was deleted by somebody else; so were its manifests, or they are orphans.
+            let Ok(manifests) = read_manifest_list(io, snapshot, version).await else {
+                continue;
+            };
+            let unreachable = manifests.iter().map(|manifest| &manifest.manifest_path);
+            doomed.extend(unreachable.filter(|path| !reachable.contains(&hash(path))).cloned());
+            doomed.push(snapshot.manifest_list().to_owned());
+            lists.0.remove(snapshot.manifest_list());
+        }
+    }
+    doomed.sort_unstable();
+    doomed.dedup();
+    let own_folder = format!("{}/metadata/", table.metadata().location());
+    for path in doomed {
+        // Metadata may name files elsewhere (a table registered from another place); those are not ours to delete.
+        if path.starts_with(&own_folder) && path != table.metadata_location() {
+            io.delete(&path)
+                .await
+                .map_err(LakeError::iceberg(format!("deleting {path}")))?;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct ListCache(HashMap<String, Arc<[u64]>>);
+
+impl ListCache {
+    async fn hashes(
+        &mut self,
+        io: &FileIO,
+        table: &LoadedTable,
+        snapshot: &SnapshotRef,
+    ) -> Result<Arc<[u64]>, LakeError> {
+        if let Some(known) = self.0.get(snapshot.manifest_list()) {
+            return Ok(Arc::clone(known));
+        }
+        let current = table.metadata().current_snapshot_id() == Some(snapshot.snapshot_id());
+        let manifests = match current {
+            true => table.manifests(io).await?,
+            false => read_manifest_list(io, snapshot, table.metadata().format_version()).await?,
+        };
+        let hashes: Arc<[u64]> = manifests.iter().map(|manifest| hash(&manifest.manifest_path)).collect();
+        if self.0.len() >= MAX_LISTS {
+            self.0.clear();
+        }
+        self.0.insert(snapshot.manifest_list().to_owned(), Arc::clone(&hashes));
+        Ok(hashes)
+    }
+}
+
+fn hash(path: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,180 @@
+//! A table as it was at one metadata version.
+
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use iceberg::io::FileIO;
+use iceberg::spec::{
+    FormatVersion, ManifestFile, ManifestList, SnapshotRef, SnapshotReference, TableMetadata, TableMetadataRef,
+};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+use crate::error::LakeError;
+use crate::name::TableName;
+use crate::storage::local_path;
+pub use state::StateError;
+
+/// Manifests of one snapshot, shared.
+pub type Manifests = Arc<Vec<ManifestFile>>;
+
+/// One version of a table: immutable, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LoadedTable {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ident: TableName,
+    metadata_location: String,
+    metadata: TableMetadataRef,
+    metadata_bytes: u64,
+    refs: BTreeMap<String, SnapshotReference>,
+    manifests: OnceCell<Manifests>,
+}
+
+/// The part of a metadata file that [`TableMetadata`] reads but does not show.
+#[derive(Deserialize)]
+struct Refs {
+    #[serde(default)]
+    refs: Option<BTreeMap<String, SnapshotReference>>,
+}
+
+impl LoadedTable {
+    /// Reads the metadata file at `metadata_location`.
+    pub(crate) async fn read(io: &FileIO, ident: &TableName, metadata_location: &str) -> Result<Self, LakeError> {
+        let failed = || LakeError::iceberg(format!("reading metadata of {ident}"));
+        let bytes = io
+            .new_input(metadata_location)
+            .map_err(failed())?
+            .read()
+            .await
+            .map_err(failed())?;
+        let invalid = |error: serde_json::Error| LakeError::Unusable {
+            table: ident.clone(),
+            reason: format!("{metadata_location} is no table metadata: {error}"),
+        };
+        let gzip = bytes.starts_with(&[0x1f, 0x8b]);
+        let (metadata, plain) = if gzip {
+            let metadata = TableMetadata::read_from(io, metadata_location)
+                .await
+                .map_err(failed())?;
+            let plain = serde_json::to_vec(&metadata).map_err(invalid)?;
+            (metadata, plain.into())
+        } else {
+            (serde_json::from_slice(&bytes).map_err(invalid)?, bytes)
+        };
+        let refs: Refs = serde_json::from_slice(&plain).map_err(invalid)?;
+        Ok(Self::new(
+            ident,
+            metadata_location,
+            metadata,
+            plain.len(),
+            refs.refs.unwrap_or_default(),
+            None,
+        ))
+    }
+
+    pub(crate) fn new(
+        ident: &TableName,
+        metadata_location: &str,
+        metadata: TableMetadata,
+        metadata_bytes: usize,
+        refs: BTreeMap<String, SnapshotReference>,
+        manifests: Option<Manifests>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                ident: ident.clone(),
+                metadata_location: metadata_location.to_owned(),
+                metadata: Arc::new(metadata),
+                metadata_bytes: metadata_bytes as u64,
+                refs,
+                manifests: OnceCell::new_with(manifests),
+            }),
+        }
+    }
+
+    /// The table's name.
+    pub fn ident(&self) -> &TableName {
+        &self.inner.ident
+    }
+
+    /// Location of this version's metadata file.
+    pub fn metadata_location(&self) -> &str {
+        &self.inner.metadata_location
+    }
+
+    /// Size of this version's metadata as JSON, in bytes.
+    pub fn metadata_bytes(&self) -> u64 {
+        self.inner.metadata_bytes
+    }
+
+    /// The metadata.
+    pub fn metadata(&self) -> &TableMetadataRef {
+        &self.inner.metadata
+    }
+
+    /// Branches and tags by name, `main` among them.
+    pub fn refs(&self) -> &BTreeMap<String, SnapshotReference> {
+        &self.inner.refs
+    }
+
+    /// The table's folder.
+    pub fn folder(&self) -> std::path::PathBuf {
+        local_path(self.metadata().location())
+    }
+
+    /// The current snapshot's manifests; none before the first snapshot. Read once per version.
+    ///
+    /// # Errors
+    /// When the manifest list cannot be read.
+    pub async fn manifests(&self, io: &FileIO) -> Result<Manifests, LakeError> {
+        let read = || async {
+            match self.metadata().current_snapshot() {
+                None => Ok(Arc::new(Vec::new())),
+                Some(snapshot) => read_manifest_list(io, snapshot, self.metadata().format_version()).await,
+            }
+        };
+        self.inner.manifests.get_or_try_init(read).await.cloned()
+    }
+
+    /// The current snapshot and those before it, newest first, as far as they are retained.
+    pub fn ancestry(&self) -> impl Iterator<Item = &SnapshotRef> {
+        let metadata = self.metadata();
+        let mut next = metadata.current_snapshot();
+        // As many steps as there are snapshots: broken metadata with a cycle must not hang its reader.
+        (0..metadata.snapshots().len()).map_while(move |_| {
+            let snapshot = next?;
+            next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
+            Some(snapshot)
+        })
+    }
+
+    /// All retained snapshots, oldest first.
+    pub fn snapshots(&self) -> Vec<&SnapshotRef> {
+        let mut snapshots: Vec<_> = self.metadata().snapshots().collect();
+        snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
+        snapshots
+    }
+}
+
+/// Reads the manifest list of `snapshot`.
+pub(crate) async fn read_manifest_list(
+    io: &FileIO,
+    snapshot: &SnapshotRef,
+    version: FormatVersion,
+) -> Result<Manifests, LakeError> {
+    let failed = || LakeError::iceberg(format!("reading manifest list {}", snapshot.manifest_list()));
+    let bytes = io
+        .new_input(snapshot.manifest_list())
+        .map_err(failed())?
+        .read()
+        .await
+        .map_err(failed())?;
+    let list = ManifestList::parse_with_version(&bytes, version).map_err(failed())?;
+    Ok(Arc::new(list.consume_entries().into_iter().collect()))
+}
