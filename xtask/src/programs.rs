@@ -1,7 +1,9 @@
 //! `chaos` and `bench`: programs of the test and bench crates, with their own arguments.
 
+use std::path::Path;
+
 use crate::stages::{Failure, execute};
-use crate::test::{chaos_node, set_node};
+use crate::test::{NODE_VARIABLE, chaos_node};
 use crate::workspace::Workspace;
 
 /// Kills nodes with failpoints built in.
@@ -10,9 +12,7 @@ use crate::workspace::Workspace;
 /// When the build fails or an invariant did not hold.
 pub fn chaos(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {
     let node = chaos_node(workspace)?;
-    let mut command = workspace.cargo(&["run", "--release", "-p", "tapehouse-tests", "--bin", "chaos", "--"]);
-    set_node(&mut command, &node);
-    execute(with(command, arguments))
+    start(workspace, "chaos", &node, arguments)
 }
 
 /// Measures the node as it is released, without failpoints.
@@ -20,21 +20,18 @@ pub fn chaos(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {
 /// # Errors
 /// When the build or the bench fails.
 pub fn bench(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {
-    execute(workspace.cargo(&["build", "--release", "-p", "tapehouse"]))?;
-    let mut command = workspace.cargo(&[
-        "run",
-        "--release",
-        "-p",
-        "tapehouse-benches",
-        "--bin",
+    execute(workspace.build(&["-p", "tapehouse-benches"]))?;
+    start(
+        workspace,
         "end_to_end",
-        "--",
-    ]);
-    set_node(&mut command, &workspace.target.join("release/tapehouse"));
-    execute(with(command, arguments))
+        &workspace.target.join("release/tapehouse"),
+        arguments,
+    )
 }
 
-fn with(mut command: std::process::Command, arguments: &[&str]) -> std::process::Command {
-    command.args(arguments);
-    command
+fn start(workspace: &Workspace, program: &str, node: &Path, arguments: &[&str]) -> Result<(), Failure> {
+    let program = workspace.target.join("release").join(program);
+    let mut command = workspace.program(&program.to_string_lossy(), arguments);
+    command.env(NODE_VARIABLE, node);
+    execute(command)
 }

@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 pub const TEST_FEATURES: &str = "tapehouse/chaos";
 
 /// Set for the tests: the node with failpoints, a path.
-const NODE_VARIABLE: &str = "TAPEHOUSE_BIN";
+pub const NODE_VARIABLE: &str = "TAPEHOUSE_BIN";
 /// Set to 1 for the tests: a missing server is a failure, not a reason to skip.
 const REQUIRE_VARIABLE: &str = "TAPEHOUSE_REQUIRE_SERVERS";
 
@@ -63,12 +63,12 @@ pub fn test(workspace: &Workspace, require_servers: bool) -> Result<(), Failure>
     stages.finish()
 }
 
-/// Builds the node with failpoints and puts it under a name of its own, apart from the release binary.
+/// Builds the node with failpoints (and the chaos program) and puts it under a name of its own, apart from the release binary.
 ///
 /// # Errors
 /// When the build or the copy fails.
 pub fn chaos_node(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    execute(workspace.cargo(&["build", "--release", "-p", "tapehouse", "--features", "chaos"]))?;
+    execute(workspace.build(&["--features", TEST_FEATURES]))?;
     let folder = workspace.target.join("chaos");
     let (built, copy, partial) = (
         workspace.target.join("release/tapehouse"),
@@ -81,9 +81,4 @@ pub fn chaos_node(workspace: &Workspace) -> Result<PathBuf, Failure> {
         .and_then(|_| fs::rename(&partial, &copy))
         .map_err(|e| Failure::failed(format!("{} to {}: {e}", built.display(), copy.display())))?;
     Ok(copy)
-}
-
-/// Tells a command where the node with failpoints is.
-pub fn set_node(command: &mut std::process::Command, node: &std::path::Path) {
-    command.env(NODE_VARIABLE, node);
 }

@@ -40,6 +40,14 @@ impl Workspace {
         command
     }
 
+    /// A release build of the node and the test programs, with `arguments` added. The two are always selected together: cargo unifies
+    /// the features of dependencies over what is selected, and another selection would compile half of the dependencies again.
+    pub fn build(&self, arguments: &[&str]) -> Command {
+        let mut command = self.cargo(&["build", "--release", "-p", "tapehouse", "-p", "tapehouse-tests"]);
+        command.args(arguments);
+        command
+    }
+
     /// A program of this checkout or of the system, to be run in the root.
     pub fn program(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
