@@ -17,7 +17,7 @@ start() {
   if ! is_running "$folder"; then
     echo "$port" >"$folder/port"
     launch "$folder" "$java" -Xmx512m -Dquarkus.http.host=127.0.0.1 -Dquarkus.http.port="$port" -Dquarkus.http.access-log.enabled=false \
-      -Dapicurio.storage.kind=sql -Dapicurio.storage.sql.kind=h2 -Dapicurio.datasource.url="jdbc:h2:file:$folder/registry" \
+      -Dquarkus.management.host=127.0.0.1 -Dquarkus.management.port="$(free_port)" -Dapicurio.storage.kind=sql -Dapicurio.storage.sql.kind=h2 -Dapicurio.datasource.url="jdbc:h2:file:$folder/registry" \
       -jar "$APICURIO_HOME/quarkus-run.jar"
   fi
   await "$folder" "Apicurio Registry" 120 registry_answers "$port"
