@@ -91,6 +91,14 @@ impl Global {
 /// What there is to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Produce realistic market data into Kafka
+    Generate(commands::generate::Args),
+    /// Show how far each table is behind its topic, partition by partition
+    Offsets(commands::offsets::Args),
+    /// Show the tables: rows, files, size, snapshots, last commit
+    Tables(commands::tables::Args),
+    /// Show how each topic stands, and why data is not visible where it is not
+    Status(commands::status::Args),
     /// Check and show the configuration
     Config(commands::config::Args),
     /// Print completions for a shell

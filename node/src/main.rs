@@ -3,8 +3,15 @@
 mod cli;
 mod commands;
 mod config;
+mod connect;
 mod console;
+mod diagnosis;
+mod duration;
 mod exit;
+mod http;
+mod process;
+mod signals;
+mod view;
 
 use std::process::ExitCode;
 
@@ -28,8 +35,27 @@ fn main() -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
     match &cli.command {
-        Command::Config(args) => commands::config::run(args, global)?,
-        Command::Completions(args) => commands::completions::run(args),
+        Command::Config(args) => commands::config::run(args, global).map(|()| Exit::Ok),
+        Command::Completions(args) => {
+            commands::completions::run(args);
+            Ok(Exit::Ok)
+        }
+        Command::Offsets(args) => block_on(commands::offsets::run(args, global)),
+        Command::Tables(args) => block_on(commands::tables::run(args, global)),
+        Command::Status(args) => block_on(commands::status::run(args, global)),
+        Command::Generate(args) => block_on(commands::generate::run(args, global)),
     }
-    Ok(Exit::Ok)
+}
+
+/// Runs a command on the one runtime of the process.
+fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("tapehouse-io")
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    let result = runtime.block_on(command);
+    // What still blocks (a client that waits for a broker that is away) must not keep the process from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    result
 }

@@ -169,6 +169,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written.
     pub log_filter: String,
+    /// Whether nobody said which log lines are written.
+    pub log_is_default: bool,
 }
 
 impl std::fmt::Debug for Config {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::fault::Fault;
+use super::fault::{Fault, Origin};
 use super::resolve::Resolved;
 use super::secret::Secret;
 use super::topics::Topic;
@@ -45,6 +45,7 @@ pub fn build(
             LogFormat::Text
         },
         log_filter: text("log.level")?,
+        log_is_default: matches!(resolved.get("log.level"), Some((_, Origin::Default))),
         resolved,
     })
 }

@@ -1,0 +1,145 @@
+//! From the configuration to the settings of the clients.
+
+use tapehouse_kafka::KafkaSettings;
+use tapehouse_kafka::consumer::ConsumerError;
+use tapehouse_kafka::producer::ProducerError;
+use tapehouse_kafka::registry::{RegistryAuth, RegistryClient, RegistryError, RegistrySettings, Secret};
+use tapehouse_lake::{LakeError, LakeSettings};
+
+use crate::config::{Config, ConfigError, Fault, RegistryLogin};
+use crate::exit::{Failure, chain};
+
+/// How to reach Kafka.
+///
+/// # Errors
+/// When the configuration does not say.
+pub fn kafka_settings(config: &Config) -> Result<KafkaSettings, Failure> {
+    let kafka = config
+        .kafka
+        .as_ref()
+        .ok_or_else(|| not_asked_for("kafka.bootstrap_servers"))?;
+    let mut settings = KafkaSettings::new(&kafka.bootstrap_servers);
+    settings.properties.extend(kafka.properties.clone());
+    let mut set = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            settings.properties.insert(name.to_owned(), value.to_owned());
+        }
+    };
+    set("security.protocol", Some(&kafka.security_protocol));
+    set("ssl.ca.location", kafka.ssl_ca_location.as_deref());
+    set("ssl.certificate.location", kafka.ssl_certificate_location.as_deref());
+    set("ssl.key.location", kafka.ssl_key_location.as_deref());
+    set(
+        "ssl.key.password",
+        kafka.ssl_key_password.as_ref().map(|secret| secret.reveal()),
+    );
+    if let Some(sasl) = &kafka.sasl {
+        set("sasl.mechanisms", Some(&sasl.mechanism));
+        set("sasl.username", Some(&sasl.username));
+        set("sasl.password", Some(sasl.password.reveal()));
+    }
+    Ok(settings)
+}
+
+/// How to reach the Schema Registry.
+///
+/// # Errors
+/// When the configuration does not say.
+pub fn registry_settings(config: &Config) -> Result<RegistrySettings, Failure> {
+    let registry = config
+        .registry
+        .as_ref()
+        .ok_or_else(|| not_asked_for("schema_registry.url"))?;
+    let mut settings = RegistrySettings::new(&registry.url).map_err(|error| registry_failure(&error))?;
+    settings.auth = match &registry.login {
+        RegistryLogin::None => RegistryAuth::None,
+        RegistryLogin::Basic { user, password } => RegistryAuth::Basic {
+            user: user.clone(),
+            password: Secret::new(password.reveal()),
+        },
+        RegistryLogin::Bearer(token) => RegistryAuth::Bearer(Secret::new(token.reveal())),
+    };
+    settings.ca_location = registry.ca.clone();
+    settings.timeout = registry.timeout;
+    Ok(settings)
+}
+
+/// A client of the Schema Registry.
+///
+/// # Errors
+/// When the configuration does not say where it is, or its certificates cannot be read.
+pub fn registry_client(config: &Config) -> Result<RegistryClient, Failure> {
+    RegistryClient::new(registry_settings(config)?).map_err(|error| registry_failure(&error))
+}
+
+/// Where the tables are.
+///
+/// # Errors
+/// When the configuration does not say.
+pub fn lake_settings(config: &Config) -> Result<LakeSettings, Failure> {
+    let lake = config.lake.as_ref().ok_or_else(|| not_asked_for("catalog.uri"))?;
+    Ok(LakeSettings {
+        catalog_uri: lake.catalog_uri.clone(),
+        catalog_name: lake.catalog_name.clone(),
+        warehouse: lake.warehouse.clone(),
+    })
+}
+
+/// A part that the command needs and did not name when it loaded the configuration. The loader reports what is missing
+/// for parts that are named, so that this is only the second line.
+fn not_asked_for(key: &str) -> Failure {
+    ConfigError::from(Fault::new(key, "is missing")).into()
+}
+
+/// A failure of the registry, by its class.
+pub fn registry_failure(error: &RegistryError) -> Failure {
+    match error {
+        RegistryError::Settings(_) => ConfigError::from(Fault::new("schema_registry", error.to_string())).into(),
+        RegistryError::Unauthorized { .. } => Failure::unreachable(chain(error))
+            .hint("check schema_registry.user and schema_registry.password, or schema_registry.token"),
+        RegistryError::Unreachable(_) | RegistryError::Server { .. } | RegistryError::Malformed(_) => {
+            Failure::unreachable(chain(error)).hint("check schema_registry.url, its path included, and that it runs")
+        }
+        _ => Failure::failed(chain(error)),
+    }
+}
+
+/// A failure of Kafka, by its class.
+pub fn consumer_failure(error: &ConsumerError, settings: &KafkaSettings) -> Failure {
+    match error {
+        ConsumerError::Kafka(_) => kafka_unreachable(chain(error), settings),
+        _ => Failure::failed(chain(error)),
+    }
+}
+
+/// A failure of the producer, by its class.
+pub fn producer_failure(error: &ProducerError, settings: &KafkaSettings) -> Failure {
+    match error {
+        ProducerError::Forbidden(_) | ProducerError::Settings(_) => {
+            ConfigError::from(Fault::new("kafka.properties", chain(error))).into()
+        }
+        ProducerError::Unreachable { .. } | ProducerError::Stalled => kafka_unreachable(chain(error), settings),
+        _ => Failure::failed(chain(error)),
+    }
+}
+
+fn kafka_unreachable(message: String, settings: &KafkaSettings) -> Failure {
+    Failure::unreachable(message).hint(format!(
+        "check kafka.bootstrap_servers ({}), kafka.security_protocol and the credentials",
+        settings.bootstrap_servers
+    ))
+}
+
+/// A failure of the lake, by its class.
+pub fn lake_failure(error: &LakeError) -> Failure {
+    match error {
+        LakeError::Missing { .. } => {
+            Failure::unreachable(chain(error)).hint("check catalog.uri; the first `tapehouse run` creates the catalog")
+        }
+        LakeError::Catalog { .. } => Failure::unreachable(chain(error)).hint("check catalog.uri"),
+        LakeError::Unsupported { .. } => {
+            ConfigError::from(Fault::new("catalog or warehouse", error.to_string())).into()
+        }
+        _ => Failure::failed(chain(error)),
+    }
+}

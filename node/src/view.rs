@@ -1,0 +1,225 @@
+//! What tables and Kafka say about each topic, without asking any running node.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
+use tapehouse_core::state::StreamState;
+use tapehouse_kafka::KafkaSettings;
+use tapehouse_kafka::consumer::{ConsumerError, ReaderOptions, TopicReader};
+use tapehouse_lake::{Lake, LakeError, LakeSettings, LoadedTable, StateError, TableName};
+
+use crate::config::Topic;
+use crate::connect::{consumer_failure, lake_failure};
+use crate::exit::Failure;
+
+/// Longest wait for one answer of Kafka.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sizes of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableSize {
+    /// Rows.
+    pub rows: u64,
+    /// Data files.
+    pub files: u64,
+    /// Bytes of the data files.
+    pub size_bytes: u64,
+    /// Snapshots retained.
+    pub snapshots: u64,
+    /// Time of the current snapshot, in milliseconds since 1970-01-01 UTC.
+    pub last_commit_ms: Option<i64>,
+}
+
+impl TableSize {
+    /// The sizes as the current snapshot's summary states them.
+    pub fn of(table: &LoadedTable) -> Self {
+        let metadata = table.metadata();
+        let snapshot = metadata.current_snapshot();
+        let total = |key: &str| {
+            let text = snapshot.and_then(|snapshot| snapshot.summary().additional_properties.get(key));
+            text.and_then(|text| text.parse().ok()).unwrap_or(0)
+        };
+        Self {
+            rows: total("total-records"),
+            files: total("total-data-files"),
+            size_bytes: total("total-files-size"),
+            snapshots: metadata.snapshots().len() as u64,
+            last_commit_ms: snapshot.map(|snapshot| snapshot.timestamp_ms()),
+        }
+    }
+}
+
+/// What the table of a topic says.
+#[derive(Clone, Debug)]
+pub struct TableView {
+    /// Sizes.
+    pub size: TableSize,
+    /// Recorded offsets, or why they cannot be used.
+    pub state: Result<StreamState, StateError>,
+}
+
+/// One topic: its table and its log.
+#[derive(Clone, Debug)]
+pub struct TopicView {
+    /// The topic.
+    pub topic: Topic,
+    /// The table; `None` where there is none yet.
+    pub table: Option<TableView>,
+    /// Low and high watermark by partition; `None` where Kafka has no such topic.
+    pub log: Option<BTreeMap<PartitionId, OffsetRange>>,
+}
+
+/// One partition, seen from both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionView {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Next offset to be committed; `None` where the table has never seen the partition.
+    pub next: Option<Offset>,
+    /// What Kafka holds; `None` where it has no such partition.
+    pub log: Option<OffsetRange>,
+}
+
+impl PartitionView {
+    /// Offsets not yet committed. A partition never seen lags by all that Kafka holds of it.
+    pub fn lag(&self) -> Option<u64> {
+        let log = self.log?;
+        let next = self.next.unwrap_or(log.start);
+        Some(u64::try_from(log.end - next).unwrap_or(0))
+    }
+}
+
+impl TopicView {
+    /// The partitions that table or Kafka know.
+    pub fn partitions(&self) -> Vec<PartitionView> {
+        let next = self
+            .table
+            .as_ref()
+            .and_then(|table| table.state.as_ref().ok())
+            .map(|state| &state.next);
+        let numbers: std::collections::BTreeSet<PartitionId> = next
+            .into_iter()
+            .flat_map(|next| next.keys())
+            .chain(self.log.iter().flatten().map(|(p, _)| p))
+            .copied()
+            .collect();
+        let view = |partition| PartitionView {
+            partition,
+            next: next.and_then(|next| next.get(&partition).copied()),
+            log: self.log.as_ref().and_then(|log| log.get(&partition).copied()),
+        };
+        numbers.into_iter().map(view).collect()
+    }
+
+    /// Offsets not yet committed, over all partitions.
+    pub fn lag(&self) -> u64 {
+        self.partitions().iter().filter_map(PartitionView::lag).sum()
+    }
+}
+
+/// The lake for reading; `None` where there is no catalog yet.
+///
+/// # Errors
+/// When there is one that cannot be read.
+pub async fn open_lake(settings: LakeSettings) -> Result<Option<Lake>, Failure> {
+    match Lake::open_existing(settings).await {
+        Ok(lake) => Ok(Some(lake)),
+        Err(LakeError::Missing { .. }) => Ok(None),
+        Err(error) => Err(lake_failure(&error)),
+    }
+}
+
+/// The name of a topic's table.
+///
+/// # Errors
+/// When it is none.
+pub fn table_name(topic: &Topic) -> Result<TableName, Failure> {
+    topic.table.parse().map_err(Failure::failed)
+}
+
+/// Looks at every topic. The tables are looked at first, so that a lag is never too small.
+///
+/// # Errors
+/// When the catalog or Kafka cannot be reached.
+pub async fn look(topics: &[Topic], lake: Option<&Lake>, kafka: &KafkaSettings) -> Result<Vec<TopicView>, Failure> {
+    let mut tables = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let name = table_name(topic)?;
+        let loaded = match lake {
+            Some(lake) => lake.load(&name).await.map_err(|error| lake_failure(&error))?,
+            None => None,
+        };
+        tables.push(loaded.map(|table| TableView {
+            size: TableSize::of(&table),
+            state: table.stream_state(),
+        }));
+    }
+    let logs: Vec<_> = topics
+        .iter()
+        .map(|topic| watermarks(kafka.clone(), topic.topic.clone()))
+        .collect();
+    let mut views = Vec::with_capacity(topics.len());
+    for ((topic, table), log) in topics.iter().zip(tables).zip(logs) {
+        let log = log.await.map_err(Failure::failed)?;
+        let log = log.map_err(|error| consumer_failure(&error, kafka))?;
+        views.push(TopicView {
+            topic: topic.clone(),
+            table,
+            log,
+        });
+    }
+    Ok(views)
+}
+
+type Watermarks = Option<BTreeMap<PartitionId, OffsetRange>>;
+
+/// Asks on a thread of its own: the client blocks, also when it is dropped.
+fn watermarks(kafka: KafkaSettings, topic: String) -> tokio::task::JoinHandle<Result<Watermarks, ConsumerError>> {
+    tokio::task::spawn_blocking(move || {
+        let options = ReaderOptions {
+            group: "tapehouse-offsets".into(),
+            queue_kib: 1024,
+            max_records: 1,
+            max_bytes: 1,
+            linger: Duration::ZERO,
+        };
+        let reader = TopicReader::open(&kafka, &topic, options)?;
+        let partitions = match reader.partitions(KAFKA_TIMEOUT) {
+            Err(ConsumerError::TopicAbsent(_)) => return Ok(None),
+            other => other?,
+        };
+        let range = |partition| Ok((partition, reader.watermarks(partition, KAFKA_TIMEOUT)?));
+        partitions.into_iter().map(range).collect::<Result<_, _>>().map(Some)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(next: &[(i32, i64)], log: &[(i32, i64, i64)]) -> TopicView {
+        let mut state = StreamState::new("c", "raw.trades");
+        state.next = next.iter().copied().collect();
+        TopicView {
+            topic: Topic::of("raw.trades"),
+            table: Some(TableView {
+                size: TableSize::default(),
+                state: Ok(state),
+            }),
+            log: Some(
+                log.iter()
+                    .map(|&(p, start, end)| (p, OffsetRange::new(start, end)))
+                    .collect(),
+            ),
+        }
+    }
+
+    #[test]
+    fn lag_counts_partitions_that_the_table_has_never_seen() {
+        let view = view(&[(0, 10), (2, 5)], &[(0, 0, 15), (1, 3, 7)]);
+        let lags: Vec<Option<u64>> = view.partitions().iter().map(PartitionView::lag).collect();
+        assert_eq!(lags, [Some(5), Some(4), None]);
+        assert_eq!(view.lag(), 9);
+    }
+}
