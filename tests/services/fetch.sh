@@ -5,7 +5,7 @@ set -euo pipefail
 
 DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 
-need_maven() { command -v mvn >/dev/null || needs "Maven (apt-get install maven)"; }
+need_maven() { command -v mvn >/dev/null || needs "Maven, which fetches Kafka and Apicurio (apt-get install maven)"; }
 
 # A folder appears under its final name only when it is complete, so that an interrupted fetch leaves nothing half done.
 fetch_kafka() {

@@ -32,11 +32,10 @@ pub fn test(workspace: &Workspace, require_servers: bool) -> Result<(), Failure>
         }
         Ok(())
     });
-    if !missing.iter().any(|need| need.contains("Python")) {
-        stages.run("oracles", || {
-            let python = servers::oracle_python(workspace)?;
-            execute(workspace.program(&python, &["tests/oracle/selftest.py"]))
-        });
+    let lacks = |part: &str| missing.iter().any(|need| need.contains(part));
+    if !lacks("Python") {
+        let with_kafka = !lacks("Java") && !lacks("Kafka");
+        stages.run("oracles", || servers::try_oracles(workspace, with_kafka));
     }
     let mut node = None;
     stages.run("node with failpoints", || {
