@@ -9,7 +9,8 @@ use super::EmbeddedError;
 /// A one-broker Kafka in this process, with as many topics as are created by [`Self::create_topic`].
 ///
 /// It keeps the newest 5 MiB of each partition, in memory, and only as long as this value lives: whoever produces must be
-/// paced by whoever reads. It knows no SASL, no topic creation over the wire and no look-up by time.
+/// paced by whoever reads. It knows no SASL, no topic creation over the wire and no look-up by time. Dropping it waits for
+/// librdkafka's threads.
 pub struct EmbeddedBroker {
     /// Owns the cluster. A mock cluster of its own cannot change threads; one that belongs to a client can be reached
     /// from any, through the client.
