@@ -12,6 +12,9 @@ const EVERYWHERE: [(&str, &str, &str); 4] = [
     ("/wo", "rk/", "a path of one machine"),
 ];
 
+/// A test that another test starts as a process of its own says so with these words.
+const STARTED_BY_A_TEST: &str = "= \"run by ";
+
 const IN_SOURCE: [(&str, &str, &str); 6] = [
     ("TO", "DO", "unfinished work belongs into an issue"),
     ("FIX", "ME", "unfinished work belongs into an issue"),
@@ -35,7 +38,7 @@ pub fn check(file: &Path, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in text.lines().enumerate() {
         for (word, why) in &words {
-            if stands_in(line, word) {
+            if stands_in(line, word) && !line.contains(STARTED_BY_A_TEST) {
                 findings.push(Finding::new(index + 1, format!("`{word}`: {why}")));
             }
         }
@@ -74,6 +77,22 @@ mod tests {
             .map(|finding| finding.line)
             .collect();
         assert_eq!(in_text, [2]);
+    }
+
+    #[test]
+    fn a_test_may_be_ignored_only_where_another_runs_it() {
+        let text = [
+            "#",
+            "[ignore]\n#",
+            "[ignore = \"slow\"]\n#",
+            "[ignore = \"run by the tests below\"]\n",
+        ]
+        .concat();
+        let lines: Vec<usize> = check(Path::new("a.rs"), &text)
+            .iter()
+            .map(|finding| finding.line)
+            .collect();
+        assert_eq!(lines, [1, 2]);
     }
 
     #[test]
