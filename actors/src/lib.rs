@@ -1,1 +1,27 @@
+//! Actors of Tapehouse: one file an actor.
+//!
+//! A topic's pipeline is `ingest` (a poll thread) -> `bronze_writer` -> `committer`; `supervisor` rebuilds it as a whole
+//! from the table's truth whenever any of them fails. Actors are tasks with bounded mailboxes (see
+//! `docs/adr/0001-actors-as-tasks.md`).
 
+mod bronze;
+mod bronze_writer;
+mod checkpoint;
+mod committer;
+mod failure;
+mod ingest;
+mod mailbox;
+mod metrics;
+mod node;
+mod pool;
+mod progress;
+mod settings;
+mod supervisor;
+
+pub use bronze::rows::RowSource;
+pub use bronze::{decode_rows, metadata_arrays};
+pub use checkpoint::{Checkpoint, Checkpoints};
+pub use failure::{ErrorCode, TopicStopped};
+pub use node::{NodeHandle, StartError, StopReport};
+pub use progress::{NodeProgress, PartitionProgress, TopicProgress, TopicState};
+pub use settings::{CommitPolicy, NodeSettings, TopicSettings};

@@ -1,6 +1,13 @@
 //! Kafka for Tapehouse: consumer, producer, Schema Registry client, Avro to Arrow, trade generator.
 
+pub mod consumer;
+pub mod decode;
 pub mod embedded;
 pub mod generator;
 pub mod producer;
+pub mod raw_batch;
 pub mod registry;
+pub mod replay;
+mod settings;
+
+pub use settings::{ForbiddenProperty, KafkaSettings};

@@ -1,0 +1,113 @@
+//! Why a topic's pipeline ended, sorted by what helps: trying again, or an operator.
+
+use tapehouse_core::append::RefuseReason;
+use tapehouse_kafka::consumer::ConsumerError;
+use tapehouse_kafka::registry::RegistryError;
+use tapehouse_lake::bronze::SchemaProblem;
+use tapehouse_lake::files::FileError;
+use tapehouse_lake::{CommitError, LakeError, StateError};
+
+use crate::mailbox::Closed;
+use crate::pool::JobPanicked;
+
+/// Stable code of an error, as logs, metrics and the documentation name it.
+pub type ErrorCode = &'static str;
+
+/// A topic that has stopped and waits for an operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{topic}: [{code}] {message}")]
+pub struct TopicStopped {
+    /// The topic.
+    pub topic: String,
+    /// Stable code.
+    pub code: ErrorCode,
+    /// Cause and way out.
+    pub message: String,
+}
+
+/// End of one generation of a topic's pipeline.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Kafka.
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
+    /// Schema Registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// All schema ids of the first batch are unknown.
+    #[error(
+        "the registry knows none of the schema ids {0:?} that the first records name: it is probably not the registry \
+         that the producers use"
+    )]
+    WrongRegistry(Vec<u32>),
+    /// Catalog or warehouse.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// The table's recorded offsets cannot be trusted.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A commit failed for good.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The table has moved on without this pipeline: it starts again from what the table records.
+    #[error("the table refused the staged rows: {0}")]
+    Refused(#[from] RefuseReason),
+    /// The table belongs to somebody else.
+    #[error("the table is written by cluster `{owner}`, this node is of cluster `{cluster}`")]
+    ForeignOwner {
+        /// Owner in the table's state.
+        owner: String,
+        /// This node's cluster.
+        cluster: String,
+    },
+    /// The table's schema.
+    #[error(transparent)]
+    Schema(#[from] SchemaProblem),
+    /// A data file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A panic, caught at the boundary of a thread or job.
+    #[error(transparent)]
+    Panic(#[from] JobPanicked),
+    /// An actor of the same pipeline has ended; its own failure says why.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// The topic has more partitions than when the pipeline was built.
+    #[error("the topic has new partitions")]
+    NewPartitions,
+}
+
+impl Failure {
+    /// Whether only an operator can help.
+    pub(crate) fn stops_the_topic(&self) -> bool {
+        match self {
+            Self::WrongRegistry(_) | Self::State(_) | Self::ForeignOwner { .. } | Self::Schema(_) => true,
+            Self::Consumer(ConsumerError::OffsetLost { .. }) => true,
+            Self::Refused(RefuseReason::OtherTopic { .. } | RefuseReason::OtherIncarnation { .. }) => true,
+            Self::Lake(error) => !error.is_retryable(),
+            Self::Commit(error) => !error.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// Stable code.
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Consumer(ConsumerError::TopicAbsent(_)) => "topic_absent",
+            Self::Consumer(ConsumerError::OffsetLost { .. }) => "offset_lost",
+            Self::Consumer(ConsumerError::Kafka(_)) => "kafka",
+            Self::Registry(_) => "registry",
+            Self::WrongRegistry(_) => "wrong_registry",
+            Self::Lake(_) => "lake",
+            Self::State(_) => "state_invalid",
+            Self::Commit(_) => "commit",
+            Self::Refused(_) => "refused",
+            Self::ForeignOwner { .. } => "foreign_owner",
+            Self::Schema(_) => "schema",
+            Self::File(_) => "data_file",
+            Self::Panic(_) => "panic",
+            Self::Closed(_) => "pipeline_ended",
+            Self::NewPartitions => "new_partitions",
+        }
+    }
+}

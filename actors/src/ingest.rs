@@ -1,0 +1,226 @@
+//! IngestActor: the poll thread of one topic. Polls one consumer, seals batches, hands them to the bronze writer.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use tapehouse_core::offsets::{Offset, PartitionId};
+use tapehouse_kafka::KafkaSettings;
+use tapehouse_kafka::consumer::{ConsumerError, ReaderOptions, StartOffsets, TopicReader};
+use tapehouse_kafka::raw_batch::RawBatch;
+use tokio::sync::oneshot;
+
+use crate::failure::Failure;
+use crate::mailbox::{Closed, Mailbox, NotSent};
+use crate::metrics::Metrics;
+use crate::pool::{JobPanicked, panic_text};
+use crate::progress::{ProgressCell, TopicState};
+
+/// Longest wait for an answer of Kafka's.
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the thread looks at its commands while nothing comes.
+const TURN: Duration = Duration::from_millis(100);
+/// How often partitions and ends of the log are looked up: new partitions are found well within 30 s.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
+/// With a full mailbox for so long, fetching is paused.
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
+/// Commands that may wait; group offsets are informational, so one that finds no room is dropped.
+const COMMANDS: usize = 8;
+
+/// What the poll thread needs.
+pub(crate) struct IngestOptions {
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) topic: String,
+    pub(crate) reader: ReaderOptions,
+    /// Offsets that the table records.
+    pub(crate) recorded: BTreeMap<PartitionId, Offset>,
+    pub(crate) start: StartOffsets,
+    pub(crate) progress: ProgressCell,
+    pub(crate) metrics: Metrics,
+}
+
+enum Command {
+    Stop,
+    CommitGroup(BTreeMap<PartitionId, Offset>),
+}
+
+/// Commands to a poll thread.
+#[derive(Clone)]
+pub(crate) struct IngestHandle {
+    commands: SyncSender<Command>,
+}
+
+impl IngestHandle {
+    /// Asks the thread to end; it does so within [`TURN`] and the time of one call to Kafka.
+    pub(crate) fn stop(&self) {
+        // A full queue means that the thread is busy with commands; it ends with its receiver otherwise.
+        let mut command = Command::Stop;
+        while let Err(TrySendError::Full(back)) = self.commands.try_send(command) {
+            command = back;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Passes committed offsets on to the consumer group, for lag tools.
+    pub(crate) fn commit_group(&self, next: BTreeMap<PartitionId, Offset>) {
+        let _ = self.commands.try_send(Command::CommitGroup(next));
+    }
+}
+
+/// Starts the thread. Its end, also by a panic, arrives at the receiver.
+pub(crate) fn spawn(
+    options: IngestOptions,
+    batches: Mailbox<RawBatch>,
+) -> std::io::Result<(IngestHandle, oneshot::Receiver<Result<(), Failure>>)> {
+    let (commands, receiver) = sync_channel(COMMANDS);
+    let (ended, end) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(format!("poll-{}", options.topic))
+        .spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(|| PollThread::run(options, batches, &receiver)))
+                .unwrap_or_else(|panic| Err(JobPanicked(panic_text(panic.as_ref())).into()));
+            // The supervisor is gone only when the process ends.
+            let _ = ended.send(outcome);
+        })?;
+    Ok((IngestHandle { commands }, end))
+}
+
+struct PollThread<'c> {
+    options: IngestOptions,
+    reader: TopicReader,
+    batches: Mailbox<RawBatch>,
+    commands: &'c Receiver<Command>,
+    looked_up_at: Instant,
+    partitions: usize,
+}
+
+/// Whether the thread goes on.
+enum Turn {
+    GoOn,
+    Stop,
+}
+
+impl<'c> PollThread<'c> {
+    fn run(options: IngestOptions, batches: Mailbox<RawBatch>, commands: &'c Receiver<Command>) -> Result<(), Failure> {
+        let mut reader = TopicReader::open(&options.kafka, &options.topic, options.reader.clone())?;
+        let next = starting_offsets(&reader, &options)?;
+        options.progress.set_next(next.clone());
+        let partitions = next.len();
+        reader.assign(&next, KAFKA_TIMEOUT)?;
+        let mut thread = Self {
+            options,
+            reader,
+            batches,
+            commands,
+            looked_up_at: Instant::now(),
+            partitions,
+        };
+        thread.look_up_ends()?;
+        thread.options.progress.set_state(TopicState::Running);
+        loop {
+            if let Turn::Stop = thread.obey()? {
+                return Ok(());
+            }
+            if let Some(batch) = thread.reader.next_batch(Instant::now() + TURN)?
+                && let Turn::Stop = thread.hand_over(batch)?
+            {
+                return Ok(());
+            }
+            if thread.looked_up_at.elapsed() >= LOOK_UP_EVERY {
+                thread.look_up()?;
+            }
+        }
+    }
+
+    fn obey(&self) -> Result<Turn, Failure> {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Stop => return Ok(Turn::Stop),
+                Command::CommitGroup(next) => self.reader.commit_group_offsets(&next),
+            }
+        }
+        Ok(Turn::GoOn)
+    }
+
+    /// Waits for room downstream. librdkafka's bounded queue holds the broker back meanwhile; when it takes long, fetching
+    /// is paused, so that nothing is fetched that will be thrown away.
+    fn hand_over(&mut self, batch: RawBatch) -> Result<Turn, Failure> {
+        self.options
+            .metrics
+            .bytes
+            .with_label_values(&[&self.options.topic])
+            .inc_by(batch.size_bytes() as u64);
+        let (mut batch, mut paused) = (batch, false);
+        let outcome = loop {
+            match self.batches.send_within(batch, PAUSE_AFTER) {
+                Ok(()) => break Ok(Turn::GoOn),
+                Err(NotSent::Closed) => return Err(Closed.into()),
+                Err(NotSent::Full(back)) => batch = back,
+            }
+            if !paused {
+                self.reader.pause()?;
+                paused = true;
+            }
+            if let Turn::Stop = self.obey()? {
+                break Ok(Turn::Stop);
+            }
+        };
+        if paused {
+            self.reader.resume()?;
+        }
+        outcome
+    }
+
+    /// Looks for new partitions and the ends of the log. Kafka being away is no reason to give up.
+    fn look_up(&mut self) -> Result<(), Failure> {
+        self.looked_up_at = Instant::now();
+        match self.reader.partitions(Duration::from_secs(2)) {
+            Ok(partitions) if partitions.len() > self.partitions => return Err(Failure::NewPartitions),
+            Err(error @ ConsumerError::TopicAbsent(_)) => return Err(error.into()),
+            Ok(_) | Err(_) => {}
+        }
+        if let Err(error) = self.look_up_ends() {
+            tracing::debug!(topic = self.options.topic, %error, "ends of the log are unknown for now");
+        }
+        Ok(())
+    }
+
+    fn look_up_ends(&mut self) -> Result<(), Failure> {
+        let mut high = BTreeMap::new();
+        for (partition, next) in self.reader.next_offsets() {
+            let end = self.reader.watermarks(partition, KAFKA_TIMEOUT)?.end;
+            high.insert(partition, end);
+            let lag = self
+                .options
+                .metrics
+                .lag
+                .with_label_values(&[&self.options.topic, &partition.to_string()]);
+            lag.set((end - next).max(0));
+        }
+        self.options.progress.set_high(high);
+        Ok(())
+    }
+}
+
+/// The recorded offsets, and for partitions that were never read where the configuration says.
+fn starting_offsets(
+    reader: &TopicReader,
+    options: &IngestOptions,
+) -> Result<BTreeMap<PartitionId, Offset>, ConsumerError> {
+    let mut next = BTreeMap::new();
+    // Once anything was read, a partition that appears is read from its beginning, whatever the start policy says.
+    let start = if options.recorded.is_empty() {
+        options.start
+    } else {
+        StartOffsets::Earliest
+    };
+    for partition in reader.partitions(KAFKA_TIMEOUT)? {
+        let offset = match options.recorded.get(&partition) {
+            Some(&recorded) => recorded,
+            None => reader.start_of(partition, start, KAFKA_TIMEOUT)?,
+        };
+        next.insert(partition, offset);
+    }
+    Ok(next)
+}

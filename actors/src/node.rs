@@ -1,0 +1,156 @@
+//! A running node: all topics' pipelines and what they share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::Registry;
+use tapehouse_core::watermark::Watermark;
+use tapehouse_kafka::ForbiddenProperty;
+use tapehouse_kafka::registry::{RegistryClient, RegistryError};
+use tapehouse_lake::{Lake, LakeError};
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::checkpoint::{CheckpointError, Checkpoints};
+use crate::failure::TopicStopped;
+use crate::metrics::Metrics;
+use crate::pool::CpuPool;
+use crate::progress::{CaughtUp, NodeProgress, ProgressCell};
+use crate::settings::NodeSettings;
+use crate::supervisor::{Shared, supervise};
+
+/// Watermarks that a slow subscriber may lag behind; it then looks at the tables, as it does anyway.
+const WATERMARKS_KEPT: usize = 256;
+
+/// Why a node does not start. What is merely away (Kafka, registry) does not keep it from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A Kafka property that loads or runs code.
+    #[error(transparent)]
+    Property(#[from] ForbiddenProperty),
+    /// The registry's settings.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Catalog or warehouse.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// The state folder.
+    #[error(transparent)]
+    Checkpoints(#[from] CheckpointError),
+    /// The CPU pool.
+    #[error("threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The metrics are registered twice.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// How a node stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopReport {
+    /// Whether everything polled was committed. Otherwise it was dropped; the next start reads it again.
+    pub drained: bool,
+    /// Time that it took.
+    pub took: Duration,
+}
+
+/// A running node.
+pub struct NodeHandle {
+    topics: Vec<ProgressCell>,
+    tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    watermarks: broadcast::Sender<Watermark>,
+    checkpoints: Checkpoints,
+    lake: Lake,
+}
+
+impl NodeHandle {
+    /// Starts a node; must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] for what would not heal by itself.
+    pub async fn start(settings: NodeSettings, registry: &Registry) -> Result<Self, StartError> {
+        settings.kafka.check()?;
+        let lake = Lake::open(settings.lake.clone()).await?;
+        let checkpoints = Checkpoints::open(&settings.state_dir)?;
+        let (stop, stopping) = watch::channel(false);
+        let (watermarks, _) = broadcast::channel(WATERMARKS_KEPT);
+        let shared = Shared {
+            registry: RegistryClient::new(settings.registry.clone())?,
+            pool: CpuPool::new()?,
+            metrics: Metrics::register(registry)?,
+            checkpoints: checkpoints.clone(),
+            lake: lake.clone(),
+            watermarks: watermarks.clone(),
+            run_id: Uuid::now_v7().to_string().into(),
+            stopping,
+            settings: Arc::new(settings),
+        };
+        tracing::info!(run_id = %shared.run_id, node = shared.settings.node, "node started");
+        let mut topics = Vec::new();
+        let mut tasks = Vec::new();
+        for topic in shared.settings.topics.clone() {
+            let cell = ProgressCell::new(&topic.topic, &topic.table.to_string());
+            topics.push(cell.clone());
+            tasks.push(tokio::spawn(supervise(shared.clone(), topic, cell)));
+        }
+        Ok(Self {
+            topics,
+            tasks,
+            stop,
+            watermarks,
+            checkpoints,
+            lake,
+        })
+    }
+
+    /// How far every topic is.
+    pub fn progress(&self) -> NodeProgress {
+        NodeProgress {
+            topics: self.topics.iter().map(ProgressCell::snapshot).collect(),
+        }
+    }
+
+    /// Waits until everything that was visible at the start is committed.
+    ///
+    /// # Errors
+    /// [`TopicStopped`] when a topic waits for an operator instead.
+    pub async fn caught_up(&self) -> Result<(), TopicStopped> {
+        for topic in &self.topics {
+            let mut state = topic.subscribe();
+            let reached = state.wait_for(|state| *state != CaughtUp::No).await;
+            if let Ok(state) = reached
+                && let CaughtUp::Never(stopped) = &*state
+            {
+                return Err(stopped.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Watermarks of every commit from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Watermark> {
+        self.watermarks.subscribe()
+    }
+
+    /// Stops: what is staged is committed, or dropped at the deadline.
+    pub async fn stop(self, deadline: Duration) -> StopReport {
+        let started = Instant::now();
+        self.stop.send_replace(true);
+        let aborts: Vec<_> = self.tasks.iter().map(JoinHandle::abort_handle).collect();
+        let all = futures::future::join_all(self.tasks);
+        let drained = tokio::time::timeout(deadline, all).await.is_ok();
+        if !drained {
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+        if drained {
+            self.lake.settle().await;
+        }
+        self.checkpoints.flush();
+        StopReport {
+            drained,
+            took: started.elapsed(),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! How far each topic is, for `status`, progress bars and tests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tapehouse_core::freshness::DelayQuantiles;
+use tapehouse_core::offsets::{Offset, PartitionId};
+use tokio::sync::watch;
+
+use crate::failure::TopicStopped;
+
+/// A node's topics.
+#[derive(Clone, Debug, Default)]
+pub struct NodeProgress {
+    /// One entry a topic, in the order of the settings.
+    pub topics: Vec<TopicProgress>,
+}
+
+/// What a topic's pipeline is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TopicState {
+    /// Reading the table's truth, assigning partitions.
+    #[default]
+    Starting,
+    /// Records flow.
+    Running,
+    /// Everything visible is committed; nothing new comes.
+    Idle,
+    /// It failed and will try again.
+    Retrying {
+        /// What failed.
+        error: String,
+        /// Failures in a row.
+        attempt: u32,
+    },
+    /// It waits for an operator.
+    Stopped(TopicStopped),
+}
+
+/// Progress of one topic.
+#[derive(Clone, Debug, Default)]
+pub struct TopicProgress {
+    /// Kafka topic.
+    pub topic: String,
+    /// Bronze table.
+    pub table: String,
+    /// What the pipeline is doing.
+    pub state: TopicState,
+    /// Rows committed by this process, undecodable ones included.
+    pub rows_committed: u64,
+    /// Undecodable rows among them.
+    pub undecodable: u64,
+    /// Commits of this process.
+    pub commits: u64,
+    /// Partitions, ordered.
+    pub partitions: Vec<PartitionProgress>,
+    /// Time of the last commit, milliseconds since 1970-01-01 UTC.
+    pub last_commit_ms: Option<i64>,
+    /// Produce to visible, over this process.
+    pub freshness: DelayQuantiles,
+}
+
+/// Progress of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionProgress {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Next offset that the table records.
+    pub next_offset: Offset,
+    /// End of the log when last asked.
+    pub high_watermark: Option<Offset>,
+}
+
+/// Shared between a topic's actors and whoever asks.
+#[derive(Clone, Debug)]
+pub(crate) struct ProgressCell {
+    inner: Arc<Mutex<Inner>>,
+    caught_up: watch::Sender<CaughtUp>,
+}
+
+/// Whether all that was visible at the start is committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CaughtUp {
+    #[default]
+    No,
+    Yes,
+    Never(TopicStopped),
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    progress: TopicProgress,
+    next: BTreeMap<PartitionId, Offset>,
+    high: BTreeMap<PartitionId, Offset>,
+    /// Ends of the log when the process first saw the topic; `None` before.
+    targets: Option<BTreeMap<PartitionId, Offset>>,
+}
+
+impl ProgressCell {
+    pub(crate) fn new(topic: &str, table: &str) -> Self {
+        let progress = TopicProgress {
+            topic: topic.to_owned(),
+            table: table.to_owned(),
+            ..TopicProgress::default()
+        };
+        Self {
+            inner: Arc::new(Mutex::new(Inner {
+                progress,
+                ..Inner::default()
+            })),
+            caught_up: watch::Sender::new(CaughtUp::No),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every update is a plain assignment, so that a panic between two of them leaves nothing half done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn snapshot(&self) -> TopicProgress {
+        let inner = self.lock();
+        let mut progress = inner.progress.clone();
+        progress.partitions = inner
+            .next
+            .iter()
+            .map(|(&partition, &next_offset)| PartitionProgress {
+                partition,
+                next_offset,
+                high_watermark: inner.high.get(&partition).map(|high| (*high).max(next_offset)),
+            })
+            .collect();
+        progress
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<CaughtUp> {
+        self.caught_up.subscribe()
+    }
+
+    /// Records the ends of the log; the first call also fixes what has to be committed to be caught up.
+    pub(crate) fn set_high(&self, high: BTreeMap<PartitionId, Offset>) {
+        let mut inner = self.lock();
+        inner.targets.get_or_insert_with(|| high.clone());
+        inner.high = high;
+        drop(inner);
+        self.check_caught_up();
+    }
+
+    /// Sets the offsets that the table records.
+    pub(crate) fn set_next(&self, next: BTreeMap<PartitionId, Offset>) {
+        self.lock().next = next;
+    }
+
+    pub(crate) fn set_state(&self, state: TopicState) {
+        if let TopicState::Stopped(stopped) = &state {
+            self.caught_up.send_replace(CaughtUp::Never(stopped.clone()));
+        }
+        self.lock().progress.state = state;
+    }
+
+    /// Counts a commit.
+    pub(crate) fn committed(&self, rows: u64, undecodable: u64, at_ms: i64, delays: impl Iterator<Item = (u64, u64)>) {
+        let mut inner = self.lock();
+        inner.progress.rows_committed += rows;
+        inner.progress.undecodable += undecodable;
+        inner.progress.commits += 1;
+        inner.progress.last_commit_ms = Some(at_ms);
+        for (delay_ms, records) in delays {
+            inner.progress.freshness.add(delay_ms, records);
+        }
+    }
+
+    /// Everything that was polled is committed, and Kafka had nothing more.
+    pub(crate) fn reached_the_end(&self) {
+        self.caught_up.send_replace(CaughtUp::Yes);
+        self.lock().progress.state = TopicState::Idle;
+    }
+
+    /// Whether the table has passed the ends of the log as they were at the start.
+    pub(crate) fn check_caught_up(&self) {
+        let inner = self.lock();
+        let Some(targets) = &inner.targets else { return };
+        let passed =
+            |(partition, target): (&PartitionId, &Offset)| inner.next.get(partition).copied().unwrap_or(0) >= *target;
+        if targets.iter().all(passed) {
+            drop(inner);
+            self.caught_up.send_replace(CaughtUp::Yes);
+        }
+    }
+}

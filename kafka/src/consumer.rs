@@ -1,0 +1,460 @@
+//! Reading one topic: manual assignment, positions, batches. All calls block; they belong on the topic's poll thread.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId, Ranges};
+
+use crate::KafkaSettings;
+use crate::raw_batch::{Headers, RawBatch};
+
+/// Tuned for throughput: librdkafka's defaults leave the CPU idle (its queue back-off alone costs a factor of five).
+const TUNED: [(&str, &str); 7] = [
+    ("queued.min.messages", "1000000"),
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.wait.max.ms", "50"),
+    ("fetch.message.max.bytes", "4194304"),
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    ("reconnect.backoff.max.ms", "2000"),
+    ("socket.nagle.disable", "true"),
+];
+
+/// What exactly-once depends on: users cannot override it.
+const FIXED: [(&str, &str); 5] = [
+    ("auto.offset.reset", "error"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("isolation.level", "read_committed"),
+];
+
+/// How often a poll that found nothing returns to look at its deadline.
+const IDLE_POLL: Duration = Duration::from_millis(20);
+/// After so many records the linger is checked against the clock.
+const CLOCK_EVERY: usize = 256;
+
+/// Limits of one batch and of the client's own queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderOptions {
+    /// Consumer group for informational offset commits; nothing is ever read back from it.
+    pub group: String,
+    /// Bound of librdkafka's prefetch queue, in KiB of payload.
+    pub queue_kib: usize,
+    /// A batch is sealed at so many records,
+    pub max_records: usize,
+    /// or so many bytes of payload and keys,
+    pub max_bytes: usize,
+    /// or when its first record is so old.
+    pub linger: Duration,
+}
+
+/// Where a partition that was never read starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartOffsets {
+    /// At its low watermark.
+    #[default]
+    Earliest,
+    /// At its high watermark.
+    Latest,
+    /// At the first record with this Kafka timestamp (milliseconds) or a later one.
+    TimestampMs(i64),
+}
+
+/// Why a topic cannot be read now.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    /// The topic does not exist (yet).
+    #[error("topic `{0}` does not exist")]
+    TopicAbsent(String),
+    /// Kafka no longer has the next offset: retention or a recreated topic took it.
+    #[error("{topic}/{partition}: offset {expected} is gone, the log holds {low}..{high}")]
+    OffsetLost {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// The offset to be read next.
+        expected: Offset,
+        /// Low watermark of the log.
+        low: Offset,
+        /// High watermark of the log.
+        high: Offset,
+    },
+    /// Any other answer of the client library.
+    #[error("Kafka: {0}")]
+    Kafka(#[from] KafkaError),
+}
+
+/// Routes librdkafka's own log lines into tracing.
+struct LogContext;
+
+impl ClientContext for LogContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::warn!(target: "librdkafka", facility, "{message}");
+            }
+            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ConsumerContext for LogContext {}
+
+/// State of one assigned partition.
+#[derive(Clone, Copy, Debug)]
+struct Assigned {
+    /// End of what was handed out: the start of the next range.
+    expected: Offset,
+    /// Whether the last that was heard of it is its end.
+    at_end: bool,
+}
+
+/// Reads the assigned partitions of one topic in batches.
+pub struct TopicReader {
+    consumer: BaseConsumer<LogContext>,
+    topic: String,
+    options: ReaderOptions,
+    assigned: BTreeMap<PartitionId, Assigned>,
+    batch: RawBatch,
+    first_record_at: Option<Instant>,
+    end_announced: bool,
+    /// Partition of the last record, while nothing else was heard since.
+    last_partition: Option<PartitionId>,
+}
+
+impl TopicReader {
+    /// A reader of `topic` with nothing assigned. Does not wait for Kafka.
+    ///
+    /// # Errors
+    /// When librdkafka rejects a property.
+    pub fn open(settings: &KafkaSettings, topic: &str, options: ReaderOptions) -> Result<Self, ConsumerError> {
+        let queue = options.queue_kib.to_string();
+        let mut base = TUNED.to_vec();
+        base.push(("queued.max.messages.kbytes", &queue));
+        base.push(("group.id", &options.group));
+        let consumer = settings.client_config(&base, &FIXED).create_with_context(LogContext)?;
+        Ok(Self {
+            consumer,
+            topic: topic.to_owned(),
+            assigned: BTreeMap::new(),
+            batch: RawBatch::with_capacity(options.max_records, options.max_bytes.min(1 << 20)),
+            first_record_at: None,
+            end_announced: false,
+            last_partition: None,
+            options,
+        })
+    }
+
+    /// The partitions that the topic has now.
+    ///
+    /// # Errors
+    /// [`ConsumerError::TopicAbsent`], or what kept the answer from coming within `timeout`.
+    pub fn partitions(&self, timeout: Duration) -> Result<Vec<PartitionId>, ConsumerError> {
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), timeout)?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let mut partitions: Vec<_> = topic
+            .filter(|topic| topic.error().is_none())
+            .map(|topic| topic.partitions().iter().map(|partition| partition.id()).collect())
+            .unwrap_or_default();
+        if partitions.is_empty() {
+            return Err(ConsumerError::TopicAbsent(self.topic.clone()));
+        }
+        partitions.sort_unstable();
+        Ok(partitions)
+    }
+
+    /// Low and high watermark of a partition.
+    ///
+    /// # Errors
+    /// What kept the answer from coming within `timeout`.
+    pub fn watermarks(&self, partition: PartitionId, timeout: Duration) -> Result<OffsetRange, ConsumerError> {
+        let (low, high) = self.consumer.fetch_watermarks(&self.topic, partition, timeout)?;
+        Ok(OffsetRange::new(low.max(0), high.max(low).max(0)))
+    }
+
+    /// Where a partition that was never read starts.
+    ///
+    /// # Errors
+    /// What kept the answer from coming within `timeout`.
+    pub fn start_of(
+        &self,
+        partition: PartitionId,
+        start: StartOffsets,
+        timeout: Duration,
+    ) -> Result<Offset, ConsumerError> {
+        let log = self.watermarks(partition, timeout)?;
+        let StartOffsets::TimestampMs(timestamp_ms) = start else {
+            return Ok(if start == StartOffsets::Latest {
+                log.end
+            } else {
+                log.start
+            });
+        };
+        let mut request = TopicPartitionList::new();
+        request.add_partition_offset(&self.topic, partition, KafkaOffset::Offset(timestamp_ms))?;
+        let answer = self.consumer.offsets_for_times(request, timeout)?;
+        let found = answer
+            .find_partition(&self.topic, partition)
+            .map(|element| element.offset());
+        Ok(match found {
+            Some(KafkaOffset::Offset(offset)) => offset,
+            _ => log.end,
+        })
+    }
+
+    /// Assigns exactly these partitions, each from its offset on. What was polled and not yet sealed is forgotten.
+    ///
+    /// # Errors
+    /// [`ConsumerError::OffsetLost`] where the log does not hold the offset; what the client library answers.
+    pub fn assign(&mut self, next: &BTreeMap<PartitionId, Offset>, timeout: Duration) -> Result<(), ConsumerError> {
+        let mut list = TopicPartitionList::with_capacity(next.len());
+        for (&partition, &expected) in next {
+            self.check_retained(partition, expected, timeout)?;
+            list.add_partition_offset(&self.topic, partition, KafkaOffset::Offset(expected))?;
+        }
+        self.consumer.assign(&list)?;
+        self.assigned = next
+            .iter()
+            .map(|(&partition, &expected)| {
+                (
+                    partition,
+                    Assigned {
+                        expected,
+                        at_end: false,
+                    },
+                )
+            })
+            .collect();
+        self.batch = RawBatch::with_capacity(self.options.max_records, self.options.max_bytes.min(1 << 20));
+        self.first_record_at = None;
+        self.end_announced = false;
+        Ok(())
+    }
+
+    fn check_retained(&self, partition: PartitionId, expected: Offset, timeout: Duration) -> Result<(), ConsumerError> {
+        let log = self.watermarks(partition, timeout)?;
+        if (log.start..=log.end).contains(&expected) {
+            return Ok(());
+        }
+        Err(ConsumerError::OffsetLost {
+            topic: self.topic.clone(),
+            partition,
+            expected,
+            low: log.start,
+            high: log.end,
+        })
+    }
+
+    /// The next offset to be sealed, by partition.
+    pub fn next_offsets(&self) -> BTreeMap<PartitionId, Offset> {
+        self.assigned
+            .iter()
+            .map(|(&partition, state)| (partition, state.expected))
+            .collect()
+    }
+
+    /// Polls until a batch is due or `deadline` has passed; `None` where there is nothing to hand out yet.
+    ///
+    /// A batch without records is handed out when all partitions have just been read to their end, or when only control
+    /// records or aborted transactions moved the position.
+    ///
+    /// # Errors
+    /// What the client library reports and cannot heal by itself. Broken connections are not among it.
+    pub fn next_batch(&mut self, deadline: Instant) -> Result<Option<RawBatch>, ConsumerError> {
+        loop {
+            let wait = if self.batch.is_empty() {
+                IDLE_POLL
+            } else {
+                self.until_due()
+            };
+            match self.drain(wait.min(deadline.saturating_duration_since(Instant::now())))? {
+                Drained::Full => return self.seal().map(Some),
+                Drained::Empty if !self.batch.is_empty() && self.until_due().is_zero() => return self.seal().map(Some),
+                Drained::Empty if self.batch.is_empty() && !self.end_announced && self.all_at_end() => {
+                    return self.seal().map(Some);
+                }
+                Drained::Empty if Instant::now() >= deadline => return Ok(None),
+                Drained::Empty => {}
+            }
+        }
+    }
+
+    /// Takes what is queued; waits for the first record at most `wait`.
+    fn drain(&mut self, wait: Duration) -> Result<Drained, ConsumerError> {
+        let mut timeout = wait;
+        let mut until_clock = CLOCK_EVERY;
+        loop {
+            match self.consumer.poll(timeout) {
+                None => return Ok(Drained::Empty),
+                Some(Ok(message)) => {
+                    let partition = message.partition();
+                    if self.last_partition != Some(partition) {
+                        self.last_partition = Some(partition);
+                        if let Some(state) = self.assigned.get_mut(&partition) {
+                            state.at_end = false;
+                        }
+                    }
+                    push(&mut self.batch, &message);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.last_partition = None;
+                    if let Some(state) = self.assigned.get_mut(&partition) {
+                        state.at_end = true;
+                    }
+                    continue;
+                }
+                Some(Err(error)) => {
+                    self.classify(error)?;
+                    continue;
+                }
+            }
+            timeout = Duration::ZERO;
+            self.end_announced = false;
+            let first_at = *self.first_record_at.get_or_insert_with(Instant::now);
+            if self.batch.len() >= self.options.max_records || self.batch.size_bytes() >= self.options.max_bytes {
+                return Ok(Drained::Full);
+            }
+            until_clock -= 1;
+            if until_clock == 0 {
+                until_clock = CLOCK_EVERY;
+                if first_at.elapsed() >= self.options.linger {
+                    return Ok(Drained::Full);
+                }
+            }
+        }
+    }
+
+    fn until_due(&self) -> Duration {
+        self.first_record_at.map_or(self.options.linger, |at| {
+            self.options.linger.saturating_sub(at.elapsed())
+        })
+    }
+
+    fn all_at_end(&self) -> bool {
+        self.assigned.values().all(|state| state.at_end)
+    }
+
+    /// Passes over what librdkafka heals by itself; finds out which partition lost its offset.
+    fn classify(&self, error: KafkaError) -> Result<(), ConsumerError> {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable,
+            ) => {
+                tracing::debug!(topic = self.topic, %error, "Kafka is away; the client retries");
+                Ok(())
+            }
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                for (&partition, state) in &self.assigned {
+                    self.check_retained(partition, state.expected, Duration::from_secs(5))?;
+                }
+                Err(error.into())
+            }
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                Err(ConsumerError::TopicAbsent(self.topic.clone()))
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// Closes the open batch: its ranges end at the consumer's position, which also moves over control records.
+    fn seal(&mut self) -> Result<RawBatch, ConsumerError> {
+        let positions = self.consumer.position()?;
+        let mut ranges = Ranges::default();
+        for element in positions.elements_for_topic(&self.topic) {
+            let (Some(state), KafkaOffset::Offset(position)) =
+                (self.assigned.get_mut(&element.partition()), element.offset())
+            else {
+                continue;
+            };
+            if position > state.expected {
+                let range = OffsetRange::new(state.expected, position);
+                ranges.0.insert(element.partition(), range);
+                state.expected = position;
+            }
+        }
+        let room = RawBatch::with_capacity(self.batch.len().max(64), self.batch.size_bytes().max(4096));
+        let mut batch = std::mem::replace(&mut self.batch, room);
+        let at_end = self.all_at_end();
+        self.first_record_at = None;
+        self.end_announced = at_end;
+        batch.seal(ranges, now_us(), at_end);
+        Ok(batch)
+    }
+
+    /// Tells the consumer group how far the table is. For lag tools only; failures are logged and forgotten.
+    pub fn commit_group_offsets(&self, next: &BTreeMap<PartitionId, Offset>) {
+        let mut list = TopicPartitionList::with_capacity(next.len());
+        for (&partition, &offset) in next {
+            if list
+                .add_partition_offset(&self.topic, partition, KafkaOffset::Offset(offset))
+                .is_err()
+            {
+                return;
+            }
+        }
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(topic = self.topic, %error, "group offsets were not committed");
+        }
+    }
+
+    /// Stops fetching, while the thread goes on serving the client.
+    ///
+    /// # Errors
+    /// What the client library answers.
+    pub fn pause(&self) -> Result<(), ConsumerError> {
+        Ok(self.consumer.pause(&self.consumer.assignment()?)?)
+    }
+
+    /// Fetches again after [`Self::pause`].
+    ///
+    /// # Errors
+    /// What the client library answers.
+    pub fn resume(&self) -> Result<(), ConsumerError> {
+        Ok(self.consumer.resume(&self.consumer.assignment()?)?)
+    }
+}
+
+enum Drained {
+    /// The batch has reached a limit.
+    Full,
+    /// Nothing more is queued.
+    Empty,
+}
+
+fn push(batch: &mut RawBatch, message: &BorrowedMessage<'_>) {
+    let headers = message.headers().map_or_else(Headers::new, |headers| {
+        headers
+            .iter()
+            .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+            .collect()
+    });
+    batch.push(
+        (message.partition(), message.offset()),
+        message.timestamp().to_millis(),
+        message.key(),
+        message.payload(),
+        headers,
+    );
+}
+
+/// Microseconds since 1970-01-01 UTC.
+pub(crate) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

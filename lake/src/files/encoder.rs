@@ -1,0 +1,205 @@
+//! One Parquet file, encoded in memory a row group at a time. Encoding is CPU work without I/O; writing is I/O without CPU.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use iceberg::io::FileIO;
+use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Literal, Struct};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::ZstdLevel;
+use parquet::errors::ParquetError;
+use uuid::Uuid;
+
+use super::{encodings, stats::ColumnStats};
+use crate::bronze::{BronzeLayout, PARTITION_COLUMN};
+
+/// Level of zstd: higher ones cost CPU that ingest has better use for.
+const ZSTD_LEVEL: i32 = 1;
+
+/// What went wrong with a data file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The rows cannot be encoded.
+    #[error("Parquet: {0}")]
+    Encode(#[from] ParquetError),
+    /// The warehouse did not take the file.
+    #[error("warehouse: {0}")]
+    Write(#[from] iceberg::Error),
+}
+
+/// Bytes that the Parquet writer has finished with, shared so that they can be taken while it is still open.
+#[derive(Clone, Debug, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An open Parquet file of one `ingestion_date`.
+pub struct FileEncoder {
+    layout: BronzeLayout,
+    ingestion_date: i32,
+    writer: ArrowWriter<Sink>,
+    sink: Sink,
+    finished: Vec<Bytes>,
+    finished_bytes: usize,
+    rows: u64,
+}
+
+/// A whole file, ready to be written, and what the manifest will say of it.
+#[derive(Debug)]
+pub struct EncodedFile {
+    chunks: Vec<Bytes>,
+    size_bytes: u64,
+    rows: u64,
+    ingestion_date: i32,
+    stats: ColumnStats,
+    split_offsets: Vec<i64>,
+}
+
+impl FileEncoder {
+    /// Opens a file whose first rows are `first` (they are not yet written); `ingestion_date` is in days since 1970-01-01.
+    ///
+    /// # Errors
+    /// When Parquet cannot hold the layout.
+    pub fn open(layout: &BronzeLayout, ingestion_date: i32, first: &RecordBatch) -> Result<Self, FileError> {
+        let sink = Sink::default();
+        let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
+        let properties = encodings::properties(first, level);
+        let writer = ArrowWriter::try_new(sink.clone(), Arc::clone(layout.arrow()), Some(properties))?;
+        Ok(Self {
+            layout: layout.clone(),
+            ingestion_date,
+            writer,
+            sink,
+            finished: Vec::new(),
+            finished_bytes: 0,
+            rows: 0,
+        })
+    }
+
+    /// Date of the rows, in days since 1970-01-01 UTC.
+    pub fn ingestion_date(&self) -> i32 {
+        self.ingestion_date
+    }
+
+    /// Encodes rows in the file's layout.
+    ///
+    /// # Errors
+    /// When the rows do not fit the layout.
+    pub fn push(&mut self, rows: &RecordBatch) -> Result<(), FileError> {
+        self.writer.write(rows)?;
+        self.rows += rows.num_rows() as u64;
+        self.collect();
+        Ok(())
+    }
+
+    /// Bytes held: finished row groups and the encoded part of the open one.
+    pub fn size_bytes(&self) -> usize {
+        self.finished_bytes + self.writer.in_progress_size()
+    }
+
+    /// Rows encoded.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn collect(&mut self) {
+        let bytes = self.sink.take();
+        if !bytes.is_empty() {
+            self.finished_bytes += bytes.len();
+            self.finished.push(bytes.into());
+        }
+    }
+
+    /// Closes the file.
+    ///
+    /// # Errors
+    /// When the last row group cannot be encoded.
+    pub fn finish(mut self) -> Result<EncodedFile, FileError> {
+        let metadata = self.writer.finish()?;
+        self.collect();
+        let stats = ColumnStats::of(&metadata, self.layout.schema());
+        let split_offsets = metadata
+            .row_groups()
+            .iter()
+            .filter_map(|group| group.file_offset())
+            .collect();
+        Ok(EncodedFile {
+            size_bytes: self.finished_bytes as u64,
+            chunks: self.finished,
+            rows: self.rows,
+            ingestion_date: self.ingestion_date,
+            stats,
+            split_offsets,
+        })
+    }
+}
+
+impl EncodedFile {
+    /// Size of the file.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+}
+
+/// Writes a file durably under `table_location` and describes it for a manifest with partition spec `spec_id`. The name is
+/// unique: a second attempt never meets the first one's file.
+///
+/// # Errors
+/// When the warehouse does not take the file. What is left of it then is in no snapshot; orphan removal finds it.
+pub async fn write_file(
+    file_io: &FileIO,
+    table_location: &str,
+    spec_id: i32,
+    file: EncodedFile,
+) -> Result<DataFile, FileError> {
+    let path = format!(
+        "{table_location}/data/{PARTITION_COLUMN}={}/{}.parquet",
+        date(file.ingestion_date),
+        Uuid::now_v7()
+    );
+    let mut writer = file_io.new_output(&path)?.writer().await?;
+    for chunk in file.chunks {
+        writer.write(chunk).await?;
+    }
+    writer.close().await?;
+    DataFileBuilder::default()
+        .content(DataContentType::Data)
+        .file_path(path)
+        .file_format(DataFileFormat::Parquet)
+        .partition(Struct::from_iter([Some(Literal::date(file.ingestion_date))]))
+        .partition_spec_id(spec_id)
+        .record_count(file.rows)
+        .file_size_in_bytes(file.size_bytes)
+        .column_sizes(file.stats.sizes)
+        .value_counts(file.stats.values)
+        .null_value_counts(file.stats.nulls)
+        .lower_bounds(file.stats.lower)
+        .upper_bounds(file.stats.upper)
+        .split_offsets(Some(file.split_offsets))
+        .build()
+        .map_err(|error| iceberg::Error::new(iceberg::ErrorKind::DataInvalid, error.to_string()).into())
+}
+
+fn date(days: i32) -> String {
+    iceberg::spec::Datum::date(days).to_string()
+}
