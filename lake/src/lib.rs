@@ -5,10 +5,12 @@ pub mod catalog;
 pub mod commit;
 mod error;
 pub mod files;
+pub mod inspect;
 mod lake;
 mod name;
 pub mod storage;
 pub mod table;
+pub mod verify;
 
 pub use commit::{AppendOutcome, CommitPolicy, NewColumn, Retention, StagedAppend, StateChange};
 pub use error::{CommitError, LakeError};

@@ -25,7 +25,7 @@ use std::time::Instant;
 use tapehouse_core::failpoint;
 use uuid::Uuid;
 
-pub use append::{AppendOutcome, FIRST_OFFSETS_PROPERTY, StagedAppend, first_offsets, keys};
+pub use append::{AppendOutcome, FIRST_OFFSETS_PROPERTY, FirstOffsets, NotAppended, StagedAppend, first_offsets, keys};
 pub use change::{Change, Planned, SnapshotChange};
 pub use policy::CommitPolicy;
 pub use retention::{HOURLY_TAG_PREFIX, Retention};

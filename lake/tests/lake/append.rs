@@ -1,0 +1,183 @@
+//! One committer, one table.
+
+use tapehouse_core::append::RefuseReason;
+use tapehouse_core::offsets::NotContiguous;
+use tapehouse_core::state::STATE_PROPERTY;
+use tapehouse_lake::commit::{first_offsets, keys};
+use tapehouse_lake::{AppendOutcome, CommitError, Lake, StateChange, StateError};
+
+use crate::support::{Rig, committed, live_files, metadata_files, new_table, settings};
+
+#[tokio::test]
+async fn an_append_is_a_snapshot_with_its_ranges_state_and_totals() {
+    let rig = Rig::new().await;
+    rig.append(&[(0, 0, 10), (1, 5, 9)]).await;
+    let table = rig.append(&[(0, 10, 12)]).await;
+    let snapshot = table.metadata().current_snapshot().unwrap();
+    let summary = &snapshot.summary().additional_properties;
+    for (key, value) in [
+        (keys::RANGES, r#"{"0":[10,12]}"#),
+        (keys::TOPIC, "raw.trades"),
+        (keys::INCARNATION, "0"),
+        ("tapehouse.rows", "2"),
+        ("added-data-files", "1"),
+        ("added-records", "2"),
+        ("total-data-files", "2"),
+        ("total-records", "16"),
+        ("total-delete-files", "0"),
+    ] {
+        assert_eq!(summary.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    let state = table.stream_state().unwrap();
+    assert_eq!(state.snapshot, snapshot.snapshot_id());
+    assert_eq!(state.next, [(0, 12), (1, 9)].into());
+    assert_eq!(summary[STATE_PROPERTY], table.metadata().properties()[STATE_PROPERTY]);
+    assert_eq!(first_offsets(&table).unwrap(), [(0, [(0, 0), (1, 5)].into())].into());
+    // What is on disk says the same as what is in memory.
+    let fresh = rig.other().await.load(&rig.ident).await.unwrap().unwrap();
+    assert_eq!(fresh.metadata(), table.metadata());
+    assert_eq!(fresh.refs(), table.refs());
+    assert_eq!(fresh.metadata_bytes(), table.metadata_bytes());
+    let expected: Vec<_> = (0..12).map(|o| (0, o)).chain((5..9).map(|o| (1, o))).collect();
+    assert_eq!(rig.rows().await, expected);
+}
+
+#[tokio::test]
+async fn what_is_behind_is_acknowledged_and_what_does_not_continue_is_refused() {
+    let rig = Rig::new().await;
+    rig.append(&[(0, 0, 10)]).await;
+    let before = rig.table().await.metadata_location().to_owned();
+    let repeat = rig.stage(&[(0, 0, 10)]).await;
+    let outcome = rig.lake.append(&rig.ident, &repeat).await.unwrap();
+    assert!(matches!(outcome, AppendOutcome::AlreadyCommitted { ref state } if state.next == [(0, 10)].into()));
+    for (start, end) in [(5, 15), (11, 15)] {
+        let staged = rig.stage(&[(0, start, end)]).await;
+        let AppendOutcome::Refused { reason, state } = rig.lake.append(&rig.ident, &staged).await.unwrap() else {
+            panic!("{start}..{end} must be refused");
+        };
+        let expected = NotContiguous {
+            partition: 0,
+            expected: 10,
+            found: start,
+        };
+        assert_eq!(reason, RefuseReason::NotContiguous(expected));
+        assert_eq!(state.next, [(0, 10)].into());
+        // Its file stays: whoever wrote it may still be asking.
+        assert!(tapehouse_lake::storage::local_path(staged.files[0].file_path()).exists());
+    }
+    let mut other = rig.stage(&[(0, 10, 12)]).await;
+    other.request.incarnation = 1;
+    let outcome = rig.lake.append(&rig.ident, &other).await.unwrap();
+    assert!(matches!(
+        outcome,
+        AppendOutcome::Refused {
+            reason: RefuseReason::OtherIncarnation { .. },
+            ..
+        }
+    ));
+    assert_eq!(rig.table().await.metadata_location(), before, "nothing was committed");
+}
+
+#[tokio::test]
+async fn the_same_commit_id_is_committed_once_even_by_another_process() {
+    let rig = Rig::new().await;
+    let staged = rig.stage(&[(0, 0, 10)]).await;
+    let first = committed(rig.lake.append(&rig.ident, &staged).await.unwrap());
+    let again = committed(rig.other().await.append(&rig.ident, &staged).await.unwrap());
+    assert_eq!(first.metadata_location(), again.metadata_location());
+    assert_eq!(live_files(&rig.lake, &again).await.len(), 1);
+}
+
+#[tokio::test]
+async fn ranges_without_rows_move_the_offsets() {
+    let rig = Rig::new().await;
+    rig.append(&[(0, 0, 3)]).await;
+    let mut staged = rig.stage(&[]).await;
+    staged
+        .request
+        .ranges
+        .extend(0, tapehouse_core::offsets::OffsetRange::new(3, 8))
+        .unwrap();
+    let table = committed(rig.lake.append(&rig.ident, &staged).await.unwrap());
+    assert_eq!(table.stream_state().unwrap().next, [(0, 8)].into());
+    assert_eq!(live_files(&rig.lake, &table).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_hint_names_the_current_metadata() {
+    let rig = Rig::new().await;
+    for start in 0..3 {
+        let table = rig.append(&[(0, start, start + 1)]).await;
+        let hint = std::fs::read_to_string(table.folder().join("metadata/version-hint.text")).unwrap();
+        let named = table.folder().join(format!("metadata/{hint}.metadata.json"));
+        assert_eq!(
+            named.to_str().unwrap(),
+            table.metadata_location().strip_prefix("file://").unwrap()
+        );
+        assert!(hint.starts_with(&format!("{:05}-", start + 1)), "{hint}");
+        assert!(metadata_files(&table, ".tmp").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_reader_creates_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Lake::open_existing(settings(dir.path())).await.unwrap_err();
+    assert!(error.to_string().contains("catalog database does not exist"), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let lake = Lake::open(settings(dir.path())).await.unwrap();
+    let reader = Lake::open_existing(settings(dir.path())).await.unwrap();
+    assert!(reader.load(&crate::support::ident()).await.unwrap().is_none());
+    lake.create_table(&crate::support::ident(), new_table()).await.unwrap();
+    assert_eq!(reader.list_tables().await.unwrap(), [crate::support::ident()]);
+    assert!(reader.load(&crate::support::ident()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn creating_twice_keeps_the_first() {
+    let rig = Rig::new().await;
+    let table = rig.append(&[(0, 0, 5)]).await;
+    let other = rig.other().await.create_table(&rig.ident, new_table()).await.unwrap();
+    assert_eq!(other.metadata().uuid(), table.metadata().uuid());
+    assert_eq!(other.metadata_location(), table.metadata_location());
+}
+
+#[tokio::test]
+async fn an_operators_change_of_offsets_is_a_snapshot_and_checks_what_it_was_decided_on() {
+    let rig = Rig::new().await;
+    rig.append(&[(0, 0, 5)]).await;
+    let expected = rig.state().await;
+    let mut next = expected.clone();
+    next.next.insert(0, 9);
+    let change = StateChange {
+        expected: Some(expected),
+        next,
+        reason: "accept-gap 5..9".to_owned(),
+    };
+    rig.lake.change_state(&rig.ident, &change).await.unwrap();
+    assert_eq!(rig.state().await.next, [(0, 9)].into());
+    rig.append(&[(0, 9, 10)]).await;
+    let stale = rig.lake.change_state(&rig.ident, &change).await.unwrap_err();
+    assert!(matches!(stale, CommitError::Validation { .. }), "{stale}");
+    assert_eq!(rig.state().await.next, [(0, 10)].into());
+}
+
+#[tokio::test]
+async fn a_table_without_state_halts() {
+    let rig = Rig::new().await;
+    let ident = "bronze.other".parse().unwrap();
+    let mut spec = new_table();
+    spec.properties.clear();
+    let table = rig.lake.create_table(&ident, spec).await.unwrap();
+    assert!(matches!(
+        table.stream_state(),
+        Err(StateError::Missing {
+            has_snapshots: false,
+            ..
+        })
+    ));
+    let staged = crate::support::stage(&rig.lake, &ident, &[(0, 0, 1)]).await;
+    let error = rig.lake.append(&ident, &staged).await.unwrap_err();
+    assert!(error.to_string().contains("offsets rebuild"), "{error}");
+    assert!(!error.is_retryable());
+}

@@ -1,0 +1,16 @@
+//! The lake against real parts: SQLite, local files, PyIceberg and DuckDB as readers and as other writers.
+
+#![allow(clippy::unwrap_used)]
+
+mod append;
+mod catalogs;
+#[cfg(feature = "chaos")]
+mod chaos;
+mod lost_answers;
+mod races;
+mod readers;
+mod retention;
+mod schema;
+mod support;
+mod tiers;
+mod verify;

@@ -1,0 +1,126 @@
+//! Snapshots, tags and metadata files that commits drop, and what must survive.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use tapehouse_lake::commit::HOURLY_TAG_PREFIX;
+use tapehouse_lake::storage::local_path;
+use tapehouse_lake::{CommitPolicy, LoadedTable, Retention};
+
+use crate::support::{Rig, live_files, metadata_files};
+
+/// Every file that a retained snapshot needs, read from disk.
+async fn reachable(rig: &Rig, table: &LoadedTable) -> HashSet<PathBuf> {
+    let mut files = HashSet::from([local_path(table.metadata_location())]);
+    for snapshot in table.metadata().snapshots() {
+        let list =
+            std::fs::read(local_path(snapshot.manifest_list())).expect("the manifest list of a retained snapshot");
+        let list = iceberg::spec::ManifestList::parse_with_version(&list, table.metadata().format_version()).unwrap();
+        files.insert(local_path(snapshot.manifest_list()));
+        for manifest in list.entries() {
+            manifest
+                .load_manifest(rig.lake.file_io())
+                .await
+                .expect("a manifest of a retained snapshot");
+            files.insert(local_path(&manifest.manifest_path));
+        }
+    }
+    files
+}
+
+async fn check_files(rig: &Rig) {
+    rig.lake.settle().await;
+    let table = rig.table().await;
+    let reachable = reachable(rig, &table).await;
+    let on_disk: HashSet<PathBuf> = metadata_files(&table, ".avro").into_iter().collect();
+    let leaked: Vec<_> = on_disk.difference(&reachable).collect();
+    assert!(leaked.is_empty(), "superseded files were left: {leaked:?}");
+    let metadata = metadata_files(&table, ".metadata.json");
+    assert_eq!(metadata.len(), table.metadata().metadata_log().len() + 1);
+    assert!(metadata.len() <= 21, "{}", metadata.len());
+}
+
+#[tokio::test]
+async fn at_most_so_many_snapshots_are_kept_and_nothing_they_need_is_deleted() {
+    const COMMITS: i64 = 330;
+    let rig = Rig::new().await;
+    for commit in 0..COMMITS {
+        let table = rig.append(&[(0, commit, commit + 1)]).await;
+        assert!(
+            table.metadata().snapshots().len() <= 302,
+            "300 and one tagged in each hour that the test sees"
+        );
+    }
+    let table = rig.table().await;
+    assert!(
+        table.metadata().snapshots().len() >= 285,
+        "{}",
+        table.metadata().snapshots().len()
+    );
+    // The first of the hour is tagged and so outlives its time; all others went from the oldest end.
+    let numbers: Vec<i64> = table
+        .snapshots()
+        .iter()
+        .map(|snapshot| snapshot.sequence_number())
+        .collect();
+    assert_eq!(numbers[0], 1);
+    let rest = &numbers[1..];
+    let untagged_end = rest.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+    assert!(untagged_end <= 1, "{numbers:?}");
+    assert!(table.refs().keys().any(|name| name.starts_with(HOURLY_TAG_PREFIX)));
+    check_files(&rig).await;
+    assert_eq!(live_files(&rig.lake, &table).await.len() as i64, COMMITS);
+    assert_eq!(
+        rig.rows().await,
+        (0..COMMITS).map(|offset| (0, offset)).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn aged_snapshots_and_tags_go_and_young_ones_stay() {
+    let mut rig = Rig::new().await;
+    let retention = |max_age_ms, hourly_tag_age_ms| CommitPolicy {
+        retention: Retention {
+            max_age_ms,
+            max_snapshots: 300,
+            batch: 4,
+            hourly_tag_age_ms,
+        },
+        ..CommitPolicy::default()
+    };
+    for commit in 0..12 {
+        rig.append(&[(0, commit, commit + 1)]).await;
+    }
+    assert_eq!(
+        rig.table().await.metadata().snapshots().len(),
+        12,
+        "all are younger than five minutes"
+    );
+    // Nothing may be older than 1 ms now: all but the tagged one, the last and the new one go, and the tag keeps its own.
+    rig.lake = rig.lake.with_policy(retention(1, 3_600_000));
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let table = rig.append(&[(0, 12, 13)]).await;
+    let numbers: Vec<i64> = table
+        .snapshots()
+        .iter()
+        .map(|snapshot| snapshot.sequence_number())
+        .collect();
+    assert_eq!(numbers, [1, 12, 13]);
+    check_files(&rig).await;
+    // Once the tag is too old, it goes, and its snapshot with the next batch.
+    rig.lake = rig.lake.with_policy(retention(1, 5));
+    for commit in 13..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        rig.append(&[(0, commit, commit + 1)]).await;
+    }
+    let table = rig.table().await;
+    assert!(table.metadata().snapshots().len() <= 6);
+    assert!(
+        table
+            .metadata()
+            .snapshots()
+            .all(|snapshot| snapshot.sequence_number() > 1)
+    );
+    check_files(&rig).await;
+    assert_eq!(rig.rows().await, (0..20).map(|offset| (0, offset)).collect::<Vec<_>>());
+}

@@ -1,0 +1,53 @@
+//! A thousand commits: the manifests stay few, their entries complete and unique, the time of a commit flat.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use crate::support::Rig;
+
+#[tokio::test]
+async fn a_thousand_commits() {
+    const COMMITS: i64 = 1000;
+    let rig = Rig::new().await;
+    let mut written = HashSet::new();
+    let mut times = Vec::new();
+    for commit in 0..COMMITS {
+        let staged = rig.stage(&[(0, commit, commit + 1)]).await;
+        written.extend(staged.files.iter().map(|file| file.file_path().to_owned()));
+        let started = Instant::now();
+        crate::support::committed(rig.lake.append(&rig.ident, &staged).await.unwrap());
+        times.push(started.elapsed());
+    }
+    let table = rig.table().await;
+    let manifests = table.manifests(rig.lake.file_io()).await.unwrap();
+    assert!(manifests.len() <= 50, "{} manifests", manifests.len());
+    assert!(table.metadata_bytes() < 1_000_000, "{} bytes", table.metadata_bytes());
+    // Each entry keeps its own snapshot's sequence number, through all merges.
+    let mut entries = Vec::new();
+    for manifest in manifests.iter() {
+        let loaded = manifest.load_manifest(rig.lake.file_io()).await.unwrap();
+        let counted = manifest.added_files_count.unwrap() + manifest.existing_files_count.unwrap();
+        assert_eq!(loaded.entries().len() as u32, counted);
+        for entry in loaded.entries() {
+            entries.push((entry.sequence_number().unwrap(), entry.file_path().to_owned()));
+        }
+    }
+    entries.sort();
+    let numbers: Vec<i64> = entries.iter().map(|entry| entry.0).collect();
+    assert_eq!(numbers, (1..=COMMITS).collect::<Vec<_>>());
+    let listed: HashSet<String> = entries.into_iter().map(|entry| entry.1).collect();
+    assert_eq!(listed, written);
+    eprintln!(
+        "median commit: {:?} at 50-100, {:?} at the end; slowest {:?}; metadata {} bytes",
+        median(&times[50..100]),
+        median(&times[950..]),
+        times.iter().max().unwrap(),
+        table.metadata_bytes()
+    );
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
