@@ -91,6 +91,8 @@ impl Global {
 /// What there is to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Ingest from Kafka into Iceberg tables
+    Run(commands::run::Args),
     /// Produce realistic market data into Kafka
     Generate(commands::generate::Args),
     /// Show how far each table is behind its topic, partition by partition
@@ -99,6 +101,8 @@ pub enum Command {
     Tables(commands::tables::Args),
     /// Show how each topic stands, and why data is not visible where it is not
     Status(commands::status::Args),
+    /// Check that each record is in its table once
+    Verify(commands::verify::Args),
     /// Check and show the configuration
     Config(commands::config::Args),
     /// Print completions for a shell

@@ -1,5 +1,6 @@
 //! Tapehouse: market data from Kafka to Apache Iceberg, continuously and exactly once.
 
+mod check;
 mod cli;
 mod commands;
 mod config;
@@ -9,6 +10,7 @@ mod diagnosis;
 mod duration;
 mod exit;
 mod http;
+mod pipeline;
 mod process;
 mod signals;
 mod view;
@@ -43,6 +45,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Offsets(args) => block_on(commands::offsets::run(args, global)),
         Command::Tables(args) => block_on(commands::tables::run(args, global)),
         Command::Status(args) => block_on(commands::status::run(args, global)),
+        Command::Run(args) => block_on(commands::run::run(args, global)),
+        Command::Verify(args) => block_on(commands::verify::run(args, global)),
         Command::Generate(args) => block_on(commands::generate::run(args, global)),
     }
 }

@@ -5,10 +5,13 @@ use crate::console::logs;
 
 pub mod completions;
 pub mod config;
+mod dry_run;
 pub mod generate;
 pub mod offsets;
+pub mod run;
 pub mod status;
 pub mod tables;
+pub mod verify;
 
 /// Begins to log for a command that only reads: warnings and errors, unless the user asked for more.
 fn quiet_logs(config: &Config) {

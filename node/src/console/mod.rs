@@ -1,5 +1,6 @@
 //! What people and programs see: results on stdout, everything else on stderr.
 
+mod live;
 pub mod logs;
 mod style;
 mod table;
@@ -8,6 +9,7 @@ use std::io::{self, Write as _};
 
 use clap::ValueEnum;
 
+pub use live::Live;
 pub use style::Style;
 pub use table::{Align, Table};
 

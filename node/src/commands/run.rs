@@ -1,0 +1,247 @@
+//! `tapehouse run`
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tapehouse_actors::{NodeProgress, TopicState};
+use tapehouse_lake::Lake;
+
+use crate::cli::Global;
+use crate::commands::dry_run;
+use crate::config::{Config, Part, Topic};
+use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_client, registry_failure};
+use crate::console::{Live, OutputFormat, Style, grouped, logs, print, print_json};
+use crate::exit::{Exit, Failure};
+use crate::pipeline::{Pipeline, TICK, Totals, node_settings};
+use crate::process::Usage;
+use crate::signals::StopSignals;
+use crate::view::look;
+
+const EXAMPLES: &str = "\
+Examples:
+  tapehouse run --config tapehouse.toml
+  tapehouse run --source trades --source orderbook       only these topics
+  tapehouse run --until-caught-up -o json                what is there now, then stop; for jobs and benches
+  tapehouse run --dry-run                                schema, tables and first records; writes nothing
+
+SIGTERM and Ctrl-C stop within 10 s: what is staged is committed or dropped, and read again from Kafka the next time.
+Without --until-caught-up that is exit code 0; with it, interrupted is 130.";
+
+/// With --until-caught-up: a topic that fails for so long without a break ends the run.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Only this topic: short name, topic or table; repeatable [default: all configured]
+    #[arg(long, value_name = "TOPIC")]
+    source: Vec<String>,
+    /// Layers to run
+    #[arg(long, value_delimiter = ',', default_value = "bronze", value_parser = ["bronze"])]
+    layers: Vec<String>,
+    /// Stop with 0 as soon as all that was visible at start is committed
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Show the schema, the tables and the first decoded records; write nothing
+    #[arg(long, conflicts_with = "until_caught_up")]
+    dry_run: bool,
+}
+
+/// Ingests until a signal, or until caught up.
+///
+/// # Errors
+/// Bad configuration; what cannot be reached, where that is not to be waited for; topics that stop.
+pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
+    let config = Config::load(&global.flags(), &[Part::Kafka, Part::Registry, Part::Lake])?;
+    let mut topics = config.topics_meant(&args.source)?;
+    let live = Live::on_stderr();
+    if args.dry_run {
+        super::quiet_logs(&config);
+        return dry_run::run(&config, &topics, global.output).await;
+    }
+    // On a terminal the progress line says what the log lines would; a service logs.
+    let is_quiet = config.log_is_default && live.is_visible();
+    let filter = if is_quiet {
+        "warn,librdkafka=error"
+    } else {
+        &config.log_filter
+    };
+    logs::init_above(live.clone(), config.log_format, filter);
+    let mut signals = StopSignals::listen().map_err(Failure::failed)?;
+    let started = Instant::now();
+    if args.until_caught_up {
+        topics = reachable(&config, topics, &live).await?;
+    }
+    let mut settings = node_settings(&config, &topics)?;
+    settings.cut_at_end = args.until_caught_up;
+    let pipeline = Pipeline::start(settings, config.http_listen, args.until_caught_up).await?;
+    tracing::info!(
+        node = config.node,
+        cluster = config.cluster,
+        http = %pipeline.http_address(),
+        layers = args.layers.join(","),
+        topics = topics.len(),
+        "running"
+    );
+    let end = watch(&pipeline, &live, args.until_caught_up, &mut signals).await;
+    live.clear();
+    let progress = pipeline.progress();
+    if !stop(pipeline, &mut signals).await {
+        return Err(Failure::with(Exit::Interrupted, "stopped at once by a second signal"));
+    }
+    if args.until_caught_up || global.output == OutputFormat::Json {
+        show(&progress, started.elapsed(), global.output);
+    }
+    end
+}
+
+/// The topics that can be caught up with now. An answer is asked of Kafka, the registry and the catalog first: a run that
+/// is to end must not wait for ever.
+async fn reachable(config: &Config, topics: Vec<Topic>, live: &Live) -> Result<Vec<Topic>, Failure> {
+    Lake::open(lake_settings(config)?)
+        .await
+        .map_err(|error| lake_failure(&error))?;
+    let registry = registry_client(config)?;
+    let views = look(&topics, None, &kafka_settings(config)?).await?;
+    if let Some(topic) = topics.first() {
+        let subject = format!("{}-value", topic.topic);
+        registry
+            .latest(&subject)
+            .await
+            .map_err(|error| registry_failure(&error))?;
+    }
+    let (there, absent): (Vec<_>, Vec<_>) = views.into_iter().partition(|view| view.log.is_some());
+    if there.is_empty() {
+        let names: Vec<&str> = topics.iter().map(|topic| topic.topic.as_str()).collect();
+        return Err(
+            Failure::failed(format!("Kafka has none of the topics {}", names.join(", ")))
+                .hint("`tapehouse generate` creates them with data; [[topics]] names others"),
+        );
+    }
+    for view in absent {
+        live.note(&format!(
+            "Kafka has no topic {}: nothing to catch up with",
+            view.topic.topic
+        ));
+    }
+    Ok(there.into_iter().map(|view| view.topic).collect())
+}
+
+/// Watches until the end that `until_caught_up` asks for or a signal; says how it ended.
+async fn watch(
+    pipeline: &Pipeline,
+    live: &Live,
+    until_caught_up: bool,
+    signals: &mut StopSignals,
+) -> Result<Exit, Failure> {
+    let line = live.line();
+    let mut tick = tokio::time::interval(TICK);
+    let mut caught_up = std::pin::pin!(pipeline.node().caught_up());
+    let mut failing_since: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(?signal, "stopping");
+                return Ok(if until_caught_up { Exit::Interrupted } else { Exit::Ok });
+            }
+            result = &mut caught_up, if until_caught_up => {
+                return result.map(|()| Exit::Ok).map_err(|stopped| {
+                    Failure::failed(format!("topic stopped: {stopped}")).hint("`tapehouse status` shows each topic")
+                });
+            }
+            _ = tick.tick() => {
+                let progress = pipeline.progress();
+                line.set_message(progress_line(&progress));
+                let failing = progress.topics.iter().find_map(|topic| match &topic.state {
+                    TopicState::Retrying { error, .. } => Some(format!("{}: {error}", topic.topic)),
+                    _ => None,
+                });
+                failing_since = failing.as_ref().map(|_| failing_since.unwrap_or_else(Instant::now));
+                if let (true, Some(failing), Some(since)) = (until_caught_up, failing, failing_since)
+                    && since.elapsed() > GIVE_UP_AFTER
+                {
+                    return Err(Failure::unreachable(format!("no way on for {} s: {failing}", GIVE_UP_AFTER.as_secs())));
+                }
+            }
+        }
+    }
+}
+
+/// Stops the node; false where a second signal did not want to wait.
+async fn stop(pipeline: Pipeline, signals: &mut StopSignals) -> bool {
+    tokio::select! {
+        report = pipeline.stop() => {
+            if !report.drained {
+                tracing::warn!("staged rows were dropped at the deadline; the next start reads them from Kafka again");
+            }
+            true
+        }
+        _ = signals.next() => false,
+    }
+}
+
+fn progress_line(progress: &NodeProgress) -> String {
+    let style = Style::of_stderr();
+    let topics = progress.topics.iter().map(|topic| {
+        let behind: u64 = topic
+            .partitions
+            .iter()
+            .filter_map(|partition| u64::try_from(partition.high_watermark? - partition.next_offset).ok())
+            .sum();
+        let state = match &topic.state {
+            TopicState::Starting => style.dim("starting"),
+            TopicState::Running => format!("lag {}", grouped(behind)),
+            TopicState::Idle => style.good("up to date"),
+            TopicState::Retrying { error, attempt } => style.warn(&format!("retry {attempt}: {error}")),
+            TopicState::Stopped(stopped) => style.bad(&format!("stopped: {}", stopped.message)),
+        };
+        format!(
+            "{} {} rows, {state}",
+            style.bold(&topic.topic),
+            grouped(topic.rows_committed)
+        )
+    });
+    topics.collect::<Vec<_>>().join("   ")
+}
+
+fn show(progress: &NodeProgress, elapsed: Duration, output: OutputFormat) {
+    let totals = Totals::of(progress);
+    let usage = Usage::now();
+    let seconds = elapsed.as_secs_f64();
+    if output == OutputFormat::Json {
+        let topics: Vec<Value> = progress
+            .topics
+            .iter()
+            .map(|topic| {
+                json!({
+                    "topic": topic.topic, "table": topic.table, "records": topic.rows_committed,
+                    "undecodable": topic.undecodable, "commits": topic.commits,
+                })
+            })
+            .collect();
+        print_json(&json!({
+            "records": totals.rows,
+            "undecodable": totals.undecodable,
+            "seconds": seconds,
+            "cpu_seconds": usage.map(|usage| usage.cpu_seconds),
+            "peak_rss_mib": usage.map(|usage| usage.peak_rss_mib),
+            "commits": totals.commits,
+            "topics": topics,
+        }));
+        return;
+    }
+    let rate = (totals.rows as f64 / seconds.max(0.001)) as u64;
+    let used = usage.map_or(String::new(), |usage| {
+        format!(
+            ", {:.1} s of CPU, {:.0} MiB at most",
+            usage.cpu_seconds, usage.peak_rss_mib
+        )
+    });
+    print(&format!(
+        "caught up: {} records in {seconds:.1} s ({} a second), {} commits{used}",
+        grouped(totals.rows),
+        grouped(rate),
+        grouped(totals.commits)
+    ));
+}
