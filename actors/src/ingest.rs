@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use tapehouse_core::offsets::{Offset, PartitionId};
+use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::{ConsumerError, ReaderOptions, StartOffsets, TopicReader};
 use tapehouse_kafka::raw_batch::RawBatch;
@@ -19,6 +19,8 @@ use crate::progress::{ProgressCell, TopicState};
 
 /// Longest wait for an answer of Kafka's.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait of a look-up while records flow: the poll thread does nothing else meanwhile.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the thread looks at its commands while nothing comes.
 const TURN: Duration = Duration::from_millis(100);
 /// How often partitions and ends of the log are looked up: new partitions are found well within 30 s.
@@ -92,7 +94,6 @@ struct PollThread<'c> {
     batches: Mailbox<RawBatch>,
     commands: &'c Receiver<Command>,
     looked_up_at: Instant,
-    partitions: usize,
 }
 
 /// Whether the thread goes on.
@@ -104,19 +105,18 @@ enum Turn {
 impl<'c> PollThread<'c> {
     fn run(options: IngestOptions, batches: Mailbox<RawBatch>, commands: &'c Receiver<Command>) -> Result<(), Failure> {
         let mut reader = TopicReader::open(&options.kafka, &options.topic, options.reader.clone())?;
-        let next = starting_offsets(&reader, &options)?;
-        options.progress.set_next(next.clone());
-        let partitions = next.len();
-        reader.assign(&next, KAFKA_TIMEOUT)?;
+        let logs = reader.log_ends(KAFKA_TIMEOUT)?;
+        let next = starting_offsets(&reader, &logs, &options)?;
+        reader.assign(&next, &logs)?;
+        options.progress.set_next(next);
         let mut thread = Self {
             options,
             reader,
             batches,
             commands,
             looked_up_at: Instant::now(),
-            partitions,
         };
-        thread.look_up_ends()?;
+        thread.publish_ends(&logs);
         thread.options.progress.set_state(TopicState::Running);
         loop {
             if let Turn::Stop = thread.obey()? {
@@ -175,37 +175,40 @@ impl<'c> PollThread<'c> {
     /// Looks for new partitions and the ends of the log. Kafka being away is no reason to give up.
     fn look_up(&mut self) -> Result<(), Failure> {
         self.looked_up_at = Instant::now();
-        match self.reader.partitions(Duration::from_secs(2)) {
-            Ok(partitions) if partitions.len() > self.partitions => return Err(Failure::NewPartitions),
-            Err(error @ ConsumerError::TopicAbsent(_)) => return Err(error.into()),
-            Ok(_) | Err(_) => {}
+        match self.reader.log_ends(LOOK_UP_TIMEOUT) {
+            Ok(logs) if logs.len() > self.reader.next_offsets().len() => Err(Failure::NewPartitions),
+            Ok(logs) => {
+                self.publish_ends(&logs);
+                Ok(())
+            }
+            Err(error @ ConsumerError::TopicAbsent(_)) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(topic = self.options.topic, %error, "ends of the log are unknown for now");
+                Ok(())
+            }
         }
-        if let Err(error) = self.look_up_ends() {
-            tracing::debug!(topic = self.options.topic, %error, "ends of the log are unknown for now");
-        }
-        Ok(())
     }
 
-    fn look_up_ends(&mut self) -> Result<(), Failure> {
-        let mut high = BTreeMap::new();
-        for (partition, next) in self.reader.next_offsets() {
-            let end = self.reader.watermarks(partition, KAFKA_TIMEOUT)?.end;
-            high.insert(partition, end);
+    fn publish_ends(&self, logs: &BTreeMap<PartitionId, OffsetRange>) {
+        let next = self.reader.next_offsets();
+        for (partition, log) in logs {
             let lag = self
                 .options
                 .metrics
                 .lag
                 .with_label_values(&[&self.options.topic, &partition.to_string()]);
-            lag.set((end - next).max(0));
+            lag.set((log.end - next.get(partition).copied().unwrap_or(log.start)).max(0));
         }
-        self.options.progress.set_high(high);
-        Ok(())
+        self.options
+            .progress
+            .set_high(logs.iter().map(|(partition, log)| (*partition, log.end)).collect());
     }
 }
 
 /// The recorded offsets, and for partitions that were never read where the configuration says.
 fn starting_offsets(
     reader: &TopicReader,
+    logs: &BTreeMap<PartitionId, OffsetRange>,
     options: &IngestOptions,
 ) -> Result<BTreeMap<PartitionId, Offset>, ConsumerError> {
     let mut next = BTreeMap::new();
@@ -215,10 +218,10 @@ fn starting_offsets(
     } else {
         StartOffsets::Earliest
     };
-    for partition in reader.partitions(KAFKA_TIMEOUT)? {
+    for (&partition, &log) in logs {
         let offset = match options.recorded.get(&partition) {
             Some(&recorded) => recorded,
-            None => reader.start_of(partition, start, KAFKA_TIMEOUT)?,
+            None => reader.start_of(partition, log, start, KAFKA_TIMEOUT)?,
         };
         next.insert(partition, offset);
     }

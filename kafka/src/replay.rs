@@ -40,9 +40,10 @@ pub fn visible_offsets(
     };
     let mut reader = TopicReader::open(settings, topic, options)?;
     let mut visible = BTreeMap::new();
-    let mut start = BTreeMap::new();
+    let (mut start, mut logs) = (BTreeMap::new(), BTreeMap::new());
     for (&partition, asked) in ranges {
         let log = reader.watermarks(partition, TIMEOUT)?;
+        logs.insert(partition, log);
         let first = asked.start.clamp(log.start, log.end);
         let range = OffsetRange::new(first, asked.end.clamp(first, log.end.max(first)));
         let offsets = OffsetSet::starting_at(first);
@@ -54,7 +55,7 @@ pub fn visible_offsets(
     if start.is_empty() {
         return Ok(visible);
     }
-    reader.assign(&start, TIMEOUT)?;
+    reader.assign(&start, &logs)?;
     read_to_the_ends(&mut reader, &mut visible, &start)?;
     Ok(visible)
 }

@@ -8,7 +8,7 @@ const SCHEMA: &str = r#"{"type":"record","name":"T","fields":[
 
 fn body(id: Option<&str>, price: f64, at: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut string = |bytes: &mut Vec<u8>, text: &str| {
+    let string = |bytes: &mut Vec<u8>, text: &str| {
         bytes.push(u8::try_from(text.len() * 2).unwrap());
         bytes.extend_from_slice(text.as_bytes());
     };

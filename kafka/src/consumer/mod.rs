@@ -1,11 +1,12 @@
 //! Reading one topic: manual assignment, positions, batches. All calls block; they belong on the topic's poll thread.
 
+mod error;
+mod options;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
@@ -14,102 +15,14 @@ use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId, Ranges};
 use crate::KafkaSettings;
 use crate::raw_batch::{Headers, RawBatch};
 
-/// Tuned for throughput: librdkafka's defaults leave the CPU idle (its queue back-off alone costs a factor of five).
-const TUNED: [(&str, &str); 7] = [
-    ("queued.min.messages", "1000000"),
-    ("fetch.queue.backoff.ms", "5"),
-    ("fetch.wait.max.ms", "50"),
-    ("fetch.message.max.bytes", "4194304"),
-    ("topic.metadata.refresh.interval.ms", "10000"),
-    ("reconnect.backoff.max.ms", "2000"),
-    ("socket.nagle.disable", "true"),
-];
-
-/// What exactly-once depends on: users cannot override it.
-const FIXED: [(&str, &str); 5] = [
-    ("auto.offset.reset", "error"),
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("enable.partition.eof", "true"),
-    ("isolation.level", "read_committed"),
-];
+pub use error::ConsumerError;
+use error::LogContext;
+pub use options::{FIXED, ReaderOptions, StartOffsets, TUNED};
 
 /// How often a poll that found nothing returns to look at its deadline.
 const IDLE_POLL: Duration = Duration::from_millis(20);
 /// After so many records the linger is checked against the clock.
 const CLOCK_EVERY: usize = 256;
-
-/// Limits of one batch and of the client's own queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReaderOptions {
-    /// Consumer group for informational offset commits; nothing is ever read back from it.
-    pub group: String,
-    /// Bound of librdkafka's prefetch queue, in KiB of payload.
-    pub queue_kib: usize,
-    /// A batch is sealed at so many records,
-    pub max_records: usize,
-    /// or so many bytes of payload and keys,
-    pub max_bytes: usize,
-    /// or when its first record is so old.
-    pub linger: Duration,
-}
-
-/// Where a partition that was never read starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StartOffsets {
-    /// At its low watermark.
-    #[default]
-    Earliest,
-    /// At its high watermark.
-    Latest,
-    /// At the first record with this Kafka timestamp (milliseconds) or a later one.
-    TimestampMs(i64),
-}
-
-/// Why a topic cannot be read now.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsumerError {
-    /// The topic does not exist (yet).
-    #[error("topic `{0}` does not exist")]
-    TopicAbsent(String),
-    /// Kafka no longer has the next offset: retention or a recreated topic took it.
-    #[error("{topic}/{partition}: offset {expected} is gone, the log holds {low}..{high}")]
-    OffsetLost {
-        /// The topic.
-        topic: String,
-        /// The partition.
-        partition: PartitionId,
-        /// The offset to be read next.
-        expected: Offset,
-        /// Low watermark of the log.
-        low: Offset,
-        /// High watermark of the log.
-        high: Offset,
-    },
-    /// Any other answer of the client library.
-    #[error("Kafka: {0}")]
-    Kafka(#[from] KafkaError),
-}
-
-/// Routes librdkafka's own log lines into tracing.
-struct LogContext;
-
-impl ClientContext for LogContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::warn!(target: "librdkafka", facility, "{message}");
-            }
-            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, "{reason}");
-    }
-}
-
-impl ConsumerContext for LogContext {}
 
 /// State of one assigned partition.
 #[derive(Clone, Copy, Debug)]
@@ -183,23 +96,33 @@ impl TopicReader {
         Ok(OffsetRange::new(low.max(0), high.max(low).max(0)))
     }
 
-    /// Where a partition that was never read starts.
+    /// Low and high watermark of every partition that the topic has now.
+    ///
+    /// # Errors
+    /// [`ConsumerError::TopicAbsent`], or what kept an answer from coming within `timeout`.
+    pub fn log_ends(&self, timeout: Duration) -> Result<BTreeMap<PartitionId, OffsetRange>, ConsumerError> {
+        let partitions = self.partitions(timeout)?;
+        partitions
+            .into_iter()
+            .map(|partition| Ok((partition, self.watermarks(partition, timeout)?)))
+            .collect()
+    }
+
+    /// Where a partition that was never read and whose log is `log` starts.
     ///
     /// # Errors
     /// What kept the answer from coming within `timeout`.
     pub fn start_of(
         &self,
         partition: PartitionId,
+        log: OffsetRange,
         start: StartOffsets,
         timeout: Duration,
     ) -> Result<Offset, ConsumerError> {
-        let log = self.watermarks(partition, timeout)?;
-        let StartOffsets::TimestampMs(timestamp_ms) = start else {
-            return Ok(if start == StartOffsets::Latest {
-                log.end
-            } else {
-                log.start
-            });
+        let timestamp_ms = match start {
+            StartOffsets::Earliest => return Ok(log.start),
+            StartOffsets::Latest => return Ok(log.end),
+            StartOffsets::TimestampMs(timestamp_ms) => timestamp_ms,
         };
         let mut request = TopicPartitionList::new();
         request.add_partition_offset(&self.topic, partition, KafkaOffset::Offset(timestamp_ms))?;
@@ -213,14 +136,20 @@ impl TopicReader {
         })
     }
 
-    /// Assigns exactly these partitions, each from its offset on. What was polled and not yet sealed is forgotten.
+    /// Assigns exactly these partitions, each from its offset on. `logs` is what [`Self::log_ends`] said of them. What was
+    /// polled and not yet sealed is forgotten.
     ///
     /// # Errors
     /// [`ConsumerError::OffsetLost`] where the log does not hold the offset; what the client library answers.
-    pub fn assign(&mut self, next: &BTreeMap<PartitionId, Offset>, timeout: Duration) -> Result<(), ConsumerError> {
+    pub fn assign(
+        &mut self,
+        next: &BTreeMap<PartitionId, Offset>,
+        logs: &BTreeMap<PartitionId, OffsetRange>,
+    ) -> Result<(), ConsumerError> {
         let mut list = TopicPartitionList::with_capacity(next.len());
         for (&partition, &expected) in next {
-            self.check_retained(partition, expected, timeout)?;
+            let log = logs.get(&partition).copied().unwrap_or(OffsetRange::new(0, 0));
+            self.check_retained(partition, expected, log)?;
             list.add_partition_offset(&self.topic, partition, KafkaOffset::Offset(expected))?;
         }
         self.consumer.assign(&list)?;
@@ -242,8 +171,7 @@ impl TopicReader {
         Ok(())
     }
 
-    fn check_retained(&self, partition: PartitionId, expected: Offset, timeout: Duration) -> Result<(), ConsumerError> {
-        let log = self.watermarks(partition, timeout)?;
+    fn check_retained(&self, partition: PartitionId, expected: Offset, log: OffsetRange) -> Result<(), ConsumerError> {
         if (log.start..=log.end).contains(&expected) {
             return Ok(());
         }
@@ -361,7 +289,8 @@ impl TopicReader {
             }
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 for (&partition, state) in &self.assigned {
-                    self.check_retained(partition, state.expected, Duration::from_secs(5))?;
+                    let log = self.watermarks(partition, Duration::from_secs(5))?;
+                    self.check_retained(partition, state.expected, log)?;
                 }
                 Err(error.into())
             }
