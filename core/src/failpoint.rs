@@ -3,8 +3,9 @@
 //! Without the feature `chaos` every function here is an empty inline: a release cannot be told to fail. With it, the
 //! environment of the process says what happens:
 //!
-//! - `TAPEHOUSE_FAILPOINT=NAME:ACTION[:NTH]`: at the NTH (default 1st) time that NAME is reached, ACTION `kill` (SIGKILL),
-//!   `stop` (SIGSTOP, until somebody continues the process) or `lose` (the caller must treat its answer as lost);
+//! - `TAPEHOUSE_FAILPOINT=NAME:ACTION[:NTH[+]]`: at the NTH (default 1st) time that NAME is reached, with `+` from then on
+//!   each time, ACTION `kill` (SIGKILL), `stop` (SIGSTOP, until somebody continues the process) or `lose` (the caller must
+//!   treat its answer as lost);
 //! - `TAPEHOUSE_FAILPOINT_LOG=FILE`: a line is appended when the point fires, so that a test can tell that it did;
 //! - `TAPEHOUSE_DEFENCE_OFF=NAME`: the defence is not there.
 
@@ -63,6 +64,7 @@ mod armed {
     use std::io::Write as _;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use rustix::process::{Signal, getpid, kill_process};
 
@@ -70,6 +72,7 @@ mod armed {
         point: String,
         action: String,
         nth: u64,
+        is_repeated: bool,
         reached: AtomicU64,
     }
 
@@ -79,10 +82,13 @@ mod armed {
             .get_or_init(|| {
                 let text = std::env::var("TAPEHOUSE_FAILPOINT").ok()?;
                 let mut parts = text.split(':');
+                let (point, action) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+                let nth = parts.next().unwrap_or("1");
                 Some(Armed {
-                    point: parts.next()?.to_owned(),
-                    action: parts.next()?.to_owned(),
-                    nth: parts.next().and_then(|n| n.parse().ok()).unwrap_or(1),
+                    point,
+                    action,
+                    nth: nth.trim_end_matches('+').parse().unwrap_or(1),
+                    is_repeated: nth.ends_with('+'),
                     reached: AtomicU64::new(0),
                 })
             })
@@ -95,7 +101,7 @@ mod armed {
             return None;
         }
         let nth = armed.reached.fetch_add(1, Ordering::SeqCst) + 1;
-        if nth != armed.nth {
+        if nth != armed.nth && !(armed.is_repeated && nth > armed.nth) {
             return None;
         }
         if let Ok(path) = std::env::var("TAPEHOUSE_FAILPOINT_LOG")
@@ -109,12 +115,13 @@ mod armed {
 
     pub(super) fn reach(point: &str) {
         if let Some(armed) = fires(point, &["kill", "stop"]) {
-            let signal = if armed.action == "stop" {
-                Signal::STOP
+            if armed.action == "kill" {
+                let _ = kill_process(getpid(), Signal::KILL);
             } else {
-                Signal::KILL
-            };
-            let _ = kill_process(getpid(), signal);
+                let _ = kill_process(getpid(), Signal::STOP);
+                // Any thread may take the signal, and this one runs on until all are stopped: it must not pass the point.
+                std::thread::sleep(Duration::from_millis(200));
+            }
         }
     }
 
