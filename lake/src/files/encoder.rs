@@ -1,6 +1,7 @@
 //! One Parquet file, encoded in memory a row group at a time. Encoding is CPU work without I/O; writing is I/O without CPU.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -14,6 +15,8 @@ use uuid::Uuid;
 
 use super::{encodings, stats::ColumnStats};
 use crate::bronze::{BronzeLayout, PARTITION_COLUMN};
+use crate::error::LakeError;
+use crate::storage::{durable, local_path};
 
 /// Level of zstd: higher ones cost CPU that ingest has better use for.
 const ZSTD_LEVEL: i32 = 1;
@@ -27,6 +30,9 @@ pub enum FileError {
     /// The warehouse did not take the file.
     #[error("warehouse: {0}")]
     Write(#[from] iceberg::Error),
+    /// The file could not be made durable.
+    #[error("warehouse: {0}")]
+    Sync(#[from] LakeError),
 }
 
 /// Bytes that the Parquet writer has finished with, shared so that they can be taken while it is still open.
@@ -182,6 +188,7 @@ pub async fn write_file(
         writer.write(chunk).await?;
     }
     writer.close().await?;
+    make_durable(&path).await?;
     DataFileBuilder::default()
         .content(DataContentType::Data)
         .file_path(path)
@@ -198,6 +205,13 @@ pub async fn write_file(
         .split_offsets(Some(file.split_offsets))
         .build()
         .map_err(|error| iceberg::Error::new(iceberg::ErrorKind::DataInvalid, error.to_string()).into())
+}
+
+/// The file, its folder's entry of it, and the entry of the folder itself, which the first file of a day has created.
+async fn make_durable(location: &str) -> Result<(), FileError> {
+    let path = local_path(location);
+    let folder = path.parent().map(Path::to_owned);
+    Ok(durable::sync_files(folder.into_iter().chain([path]).collect()).await?)
 }
 
 fn date(days: i32) -> String {

@@ -45,7 +45,10 @@ pub enum StateError {
 }
 
 fn way_out(table: &TableName) -> String {
-    format!("stop the nodes, check the table, then run `tapehouse offsets rebuild {table}`")
+    format!(
+        "make the snapshot current again that the recorded offsets belong to, or drop {table} to have it ingested anew \
+         from what Kafka still holds"
+    )
 }
 
 impl LoadedTable {
