@@ -1,6 +1,6 @@
 //! The handle through which everything else reads and changes tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iceberg::TableCreation;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::catalog::{CommitBackend, SqliteBackend};
 use crate::commit::cleanup::{Cleaner, CleanupJob};
+use crate::commit::metadata_json::SnapshotTexts;
 use crate::commit::{CommitPolicy, hint, metadata_file};
 use crate::error::LakeError;
 use crate::name::TableName;
@@ -182,31 +183,17 @@ impl Lake {
         create_folder(&format!("{location}/data")).await?;
         create_folder(&format!("{location}/metadata")).await?;
         let metadata_location = metadata_file::first_location(&metadata);
-        let bytes = metadata_file::to_json(&metadata, ident)?;
-        let size = bytes.len();
-        self.file_io()
-            .new_output(&metadata_location)
-            .map_err(failed())?
-            .write(bytes.into())
-            .await
-            .map_err(failed())?;
-        durable::sync_files(vec![local_path(&metadata_location)]).await?;
-        if !self.backend().create(ident, &metadata_location).await? {
+        let (refs, known) = (BTreeMap::new(), SnapshotTexts::default());
+        let written = metadata_file::write(self, ident, &metadata, metadata_location, refs, &known, &[]).await?;
+        if !self.backend().create(ident, &written.location).await? {
             // Somebody created it meanwhile; our metadata file is an orphan.
             return self
                 .load(ident)
                 .await?
                 .ok_or_else(|| LakeError::NoSuchTable(ident.clone()));
         }
-        hint::write(&metadata_location).await;
-        let created = LoadedTable::new(
-            ident,
-            &metadata_location,
-            metadata,
-            size,
-            std::collections::BTreeMap::new(),
-            None,
-        );
+        let created = LoadedTable::from_written(ident, metadata, written, None);
+        hint::write(created.metadata_location()).await;
         self.remember(created.clone());
         Ok(created)
     }

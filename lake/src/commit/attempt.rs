@@ -13,20 +13,18 @@ use uuid::Uuid;
 
 use super::cleanup::CleanupJob;
 use super::manifests::{ManifestSet, ManifestTask};
+use super::metadata_file::Written;
 use super::retention::{self, RetentionPlan};
 use super::{Committed, SnapshotChange, hint, keys, metadata_file, summary};
 use crate::catalog::Swap;
 use crate::error::{CommitError, LakeError};
 use crate::lake::Lake;
-use crate::storage::{durable, local_path};
 use crate::table::{LoadedTable, Manifests};
 
 /// A new metadata version, written and durable, that only needs the swap.
 pub(super) struct Prepared {
     built: TableMetadataBuildResult,
-    location: String,
-    metadata_bytes: usize,
-    refs: BTreeMap<String, SnapshotReference>,
+    written: Written,
     manifests: Manifests,
     requirements: Vec<TableRequirement>,
     snapshot_id: i64,
@@ -85,19 +83,16 @@ pub(super) async fn prepare(
         .map_err(LakeError::iceberg("building the new metadata"))
         .map_err(fatal())?;
     let location = metadata_file::next_location(metadata, base.metadata_location());
-    let json = metadata_file::to_json(&built.metadata, base.ident()).map_err(fatal())?;
-    let metadata_bytes = json.len();
-    write(lake, &location, json).await.map_err(fatal())?;
-    let mut files: Vec<_> = set.written.iter().map(|location| local_path(location)).collect();
-    files.extend([local_path(&list), local_path(&location)]);
-    durable::sync_files(files).await.map_err(fatal())?;
+    let mut others = set.written;
+    others.push(list);
+    let refs = refs_after(base, &built, &plan);
+    let known = base.snapshot_texts();
+    let written = metadata_file::write(lake, base.ident(), &built.metadata, location, refs, known, &others);
     Ok(Prepared {
-        refs: refs_after(base, &built, &plan),
+        written: written.await.map_err(fatal())?,
         manifests: set.manifests,
         requirements: requirements(base),
         built,
-        location,
-        metadata_bytes,
         snapshot_id,
         sequence_number,
         expired: plan.expire,
@@ -109,7 +104,7 @@ impl Prepared {
         Swap {
             table: base.ident(),
             base_location: base.metadata_location(),
-            new_location: &self.location,
+            new_location: &self.written.location,
             metadata: &self.built.metadata,
             updates: &self.built.changes,
             requirements: &self.requirements,
@@ -119,16 +114,9 @@ impl Prepared {
     /// What follows a successful swap: the new version is remembered, the hint written, what it superseded handed to the
     /// cleaner.
     pub(super) async fn finish(self, lake: &Lake, base: &LoadedTable, attempts: u32) -> Committed {
-        let table = LoadedTable::new(
-            base.ident(),
-            &self.location,
-            self.built.metadata,
-            self.metadata_bytes,
-            self.refs,
-            Some(self.manifests),
-        );
+        let table = LoadedTable::from_written(base.ident(), self.built.metadata, self.written, Some(self.manifests));
         lake.remember(table.clone());
-        hint::write(&self.location).await;
+        hint::write(table.metadata_location()).await;
         let expired = self.expired.iter().filter_map(|id| base.metadata().snapshot_by_id(*id));
         lake.clean_up(CleanupJob {
             table: table.clone(),
@@ -147,12 +135,6 @@ impl Prepared {
             attempts,
         }
     }
-}
-
-async fn write(lake: &Lake, location: &str, content: Vec<u8>) -> Result<(), LakeError> {
-    let failed = || LakeError::iceberg(format!("writing {location}"));
-    let output = lake.file_io().new_output(location).map_err(failed())?;
-    output.write(content.into()).await.map_err(failed())
 }
 
 async fn write_manifest_list(

@@ -1,8 +1,9 @@
 //! Deletes, off the commit's path, what no retained snapshot needs any more: manifest lists of dropped snapshots, manifests
 //! that only they listed, superseded metadata files. Never data files.
 //!
-//! A manifest is deleted only if no manifest list of any retained snapshot names it, whatever the history looks like. The
-//! lists are read once each and remembered as hashes of manifest paths; two paths with one hash keep a file too long, no more.
+//! A manifest is deleted only if no manifest list of any retained snapshot names it, whatever the history looks like. What
+//! each list names is noted when it is committed (lists of before are read once) as hashes of paths. Two paths with one hash
+//! keep a file too long, no more.
 //! What is missed (a crash, a full queue, an unreadable list) stays for the removal of orphan files.
 
 use std::collections::{HashMap, HashSet};
@@ -51,9 +52,6 @@ impl Cleaner {
     }
 
     pub(crate) fn submit(&self, job: CleanupJob) {
-        if job.expired.is_empty() && job.superseded_metadata.is_empty() {
-            return;
-        }
         if let Err(error) = self.jobs.try_send(Message::Job(job)) {
             tracing::warn!(%error, "superseded files are left for orphan removal");
         }
@@ -68,12 +66,12 @@ impl Cleaner {
 }
 
 async fn run(io: FileIO, mut queue: mpsc::Receiver<Message>) {
-    let mut lists = ListCache::default();
+    let mut known = KnownManifests::default();
     while let Some(message) = queue.recv().await {
         match message {
             Message::Job(job) => {
                 let table = job.table.ident().clone();
-                if let Err(error) = clean(&io, &mut lists, job).await {
+                if let Err(error) = clean(&io, &mut known, job).await {
                     tracing::warn!(%error, %table, "superseded files are left for orphan removal");
                 }
             }
@@ -84,28 +82,29 @@ async fn run(io: FileIO, mut queue: mpsc::Receiver<Message>) {
     }
 }
 
-async fn clean(io: &FileIO, lists: &mut ListCache, job: CleanupJob) -> Result<(), LakeError> {
+async fn clean(io: &FileIO, known: &mut KnownManifests, job: CleanupJob) -> Result<(), LakeError> {
     let table = &job.table;
     let mut doomed: Vec<String> = job.superseded_metadata;
+    if let Some(current) = table.metadata().current_snapshot() {
+        // Kept in memory by the commit: noting it now saves reading it when it is dropped.
+        known.of(io, table, current).await?;
+    }
     if !job.expired.is_empty() {
         let mut reachable: HashSet<u64> = HashSet::new();
         for snapshot in table.metadata().snapshots() {
-            reachable.extend(lists.hashes(io, table, snapshot).await?.iter());
+            reachable.extend(known.of(io, table, snapshot).await?.iter());
         }
         for snapshot in &job.expired {
-            let version = table.metadata().format_version();
             // A list that is already gone was deleted by somebody else; so were its manifests, or they are orphans.
-            let Ok(manifests) = read_manifest_list(io, snapshot, version).await else {
+            let Ok(manifests) = known.of(io, table, snapshot).await else {
                 continue;
             };
-            let unreachable = manifests.iter().map(|manifest| &manifest.manifest_path);
-            doomed.extend(unreachable.filter(|path| !reachable.contains(&hash(path))).cloned());
+            let unreachable = manifests.iter().filter(|manifest| !reachable.contains(manifest));
+            doomed.extend(unreachable.filter_map(|manifest| known.paths.remove(manifest)));
             doomed.push(snapshot.manifest_list().to_owned());
-            lists.0.remove(snapshot.manifest_list());
+            known.lists.remove(snapshot.manifest_list());
         }
     }
-    doomed.sort_unstable();
-    doomed.dedup();
     let own_folder = format!("{}/metadata/", table.metadata().location());
     for path in doomed {
         // Metadata may name files elsewhere (a table registered from another place); those are not ours to delete.
@@ -118,17 +117,18 @@ async fn clean(io: &FileIO, lists: &mut ListCache, job: CleanupJob) -> Result<()
     Ok(())
 }
 
+/// Which manifests the retained snapshots list.
 #[derive(Default)]
-struct ListCache(HashMap<String, Arc<[u64]>>);
+struct KnownManifests {
+    /// Hashes of manifest paths, by the location of the list.
+    lists: HashMap<String, Arc<[u64]>>,
+    /// The paths themselves.
+    paths: HashMap<u64, String>,
+}
 
-impl ListCache {
-    async fn hashes(
-        &mut self,
-        io: &FileIO,
-        table: &LoadedTable,
-        snapshot: &SnapshotRef,
-    ) -> Result<Arc<[u64]>, LakeError> {
-        if let Some(known) = self.0.get(snapshot.manifest_list()) {
+impl KnownManifests {
+    async fn of(&mut self, io: &FileIO, table: &LoadedTable, snapshot: &SnapshotRef) -> Result<Arc<[u64]>, LakeError> {
+        if let Some(known) = self.lists.get(snapshot.manifest_list()) {
             return Ok(Arc::clone(known));
         }
         let current = table.metadata().current_snapshot_id() == Some(snapshot.snapshot_id());
@@ -136,11 +136,18 @@ impl ListCache {
             true => table.manifests(io).await?,
             false => read_manifest_list(io, snapshot, table.metadata().format_version()).await?,
         };
-        let hashes: Arc<[u64]> = manifests.iter().map(|manifest| hash(&manifest.manifest_path)).collect();
-        if self.0.len() >= MAX_LISTS {
-            self.0.clear();
+        if self.lists.len() >= MAX_LISTS {
+            self.lists.clear();
+            self.paths.clear();
         }
-        self.0.insert(snapshot.manifest_list().to_owned(), Arc::clone(&hashes));
+        let hashes = manifests.iter().map(|manifest| {
+            let hash = hash(&manifest.manifest_path);
+            self.paths.entry(hash).or_insert_with(|| manifest.manifest_path.clone());
+            hash
+        });
+        let hashes: Arc<[u64]> = hashes.collect();
+        self.lists
+            .insert(snapshot.manifest_list().to_owned(), Arc::clone(&hashes));
         Ok(hashes)
     }
 }

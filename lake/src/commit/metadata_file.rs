@@ -1,10 +1,15 @@
 //! Metadata files: their names and their content.
 
-use iceberg::spec::TableMetadata;
+use std::collections::BTreeMap;
+
+use iceberg::spec::{SnapshotReference, TableMetadata};
 use uuid::Uuid;
 
+use super::metadata_json::{self, SnapshotTexts};
 use crate::error::LakeError;
+use crate::lake::Lake;
 use crate::name::TableName;
+use crate::storage::{durable, local_path};
 
 /// Ending of a metadata file's name.
 pub(crate) const SUFFIX: &str = ".metadata.json";
@@ -15,7 +20,7 @@ pub(crate) fn first_location(metadata: &TableMetadata) -> String {
 }
 
 /// Location of the metadata file after the one at `base_location`; a new name at each call.
-pub(super) fn next_location(metadata: &TableMetadata, base_location: &str) -> String {
+pub(crate) fn next_location(metadata: &TableMetadata, base_location: &str) -> String {
     // Counted from the name, as other engines do; a name without a version (Hadoop's `v12`) counts by the log instead.
     let version = version_of(base_location).unwrap_or_else(|| metadata.metadata_log().len() as u64);
     location(metadata, version.saturating_add(1))
@@ -34,11 +39,39 @@ fn version_of(location: &str) -> Option<u64> {
     name.split_once('-')?.0.parse().ok()
 }
 
-/// The file's content.
-pub(crate) fn to_json(metadata: &TableMetadata, ident: &TableName) -> Result<Vec<u8>, LakeError> {
-    serde_json::to_vec(metadata).map_err(|error| LakeError::Unusable {
+/// A metadata file that is written and durable, but not yet anybody's current one.
+pub(crate) struct Written {
+    pub location: String,
+    pub bytes: usize,
+    pub refs: BTreeMap<String, SnapshotReference>,
+    pub snapshots: SnapshotTexts,
+}
+
+/// Writes `metadata` to `location` and makes it durable together with `others`, which were written before.
+pub(crate) async fn write(
+    lake: &Lake,
+    ident: &TableName,
+    metadata: &TableMetadata,
+    location: String,
+    refs: BTreeMap<String, SnapshotReference>,
+    known: &SnapshotTexts,
+    others: &[String],
+) -> Result<Written, LakeError> {
+    let encoded = metadata_json::encode(metadata, &refs, known).map_err(|error| LakeError::Unusable {
         table: ident.clone(),
         reason: format!("its metadata cannot be written: {error}"),
+    })?;
+    let bytes = encoded.bytes.len();
+    let failed = || LakeError::iceberg(format!("writing {location}"));
+    let output = lake.file_io().new_output(&location).map_err(failed())?;
+    output.write(encoded.bytes.into()).await.map_err(failed())?;
+    let files = others.iter().chain([&location]).map(|location| local_path(location));
+    durable::sync_files(files.collect()).await?;
+    Ok(Written {
+        location,
+        bytes,
+        refs,
+        snapshots: encoded.snapshots,
     })
 }
 

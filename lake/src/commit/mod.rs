@@ -13,6 +13,7 @@ pub(crate) mod cleanup;
 pub(crate) mod hint;
 mod manifests;
 pub(crate) mod metadata_file;
+pub(crate) mod metadata_json;
 mod policy;
 mod retention;
 mod schema_change;

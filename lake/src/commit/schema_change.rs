@@ -1,6 +1,5 @@
 //! Schema changes: optional columns are appended, nothing else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use iceberg::TableRequirement;
@@ -11,7 +10,6 @@ use crate::catalog::{Swap, SwapError};
 use crate::error::{CommitError, LakeError};
 use crate::lake::Lake;
 use crate::name::TableName;
-use crate::storage::{durable, local_path};
 use crate::table::LoadedTable;
 
 /// A column to be added; it will be optional. Field ids within its type are assigned afresh.
@@ -93,22 +91,13 @@ impl Lake {
             .map_err(LakeError::iceberg("building the new metadata"))
             .map_err(fatal())?;
         let location = metadata_file::next_location(metadata, base.metadata_location());
-        let json = metadata_file::to_json(&built.metadata, ident).map_err(fatal())?;
-        let size = json.len();
-        let failed = || LakeError::iceberg(format!("writing {location}"));
-        let output = self
-            .file_io()
-            .new_output(&location)
-            .map_err(failed())
-            .map_err(fatal())?;
-        output.write(json.into()).await.map_err(failed()).map_err(fatal())?;
-        durable::sync_files(vec![local_path(&location)])
-            .await
-            .map_err(fatal())?;
+        let (refs, known) = (base.refs().clone(), base.snapshot_texts());
+        let written = metadata_file::write(self, ident, &built.metadata, location, refs, known, &[]);
+        let written = written.await.map_err(fatal())?;
         let swap = Swap {
             table: ident,
             base_location: base.metadata_location(),
-            new_location: &location,
+            new_location: &written.location,
             metadata: &built.metadata,
             updates: &built.changes,
             requirements: &[
@@ -124,10 +113,9 @@ impl Lake {
         if let Err(error) = self.backend().swap(&swap).await {
             return Ok(Err(error));
         }
-        let refs: BTreeMap<_, _> = base.refs().clone();
-        let table = LoadedTable::new(ident, &location, built.metadata, size, refs, None);
+        let table = LoadedTable::from_written(ident, built.metadata, written, None);
         self.remember(table.clone());
-        super::hint::write(&location).await;
+        super::hint::write(table.metadata_location()).await;
         Ok(Ok(table))
     }
 }

@@ -54,7 +54,7 @@ impl Storage for LocalStorage {
     }
 
     async fn reader(&self, path: &str) -> Result<Box<dyn FileRead>> {
-        let file = blocking(path, "opening", |path| File::open(path)).await?;
+        let file = blocking(path, "opening", File::open).await?;
         Ok(Box::new(LocalRead {
             location: path.to_owned(),
             file: Arc::new(file),

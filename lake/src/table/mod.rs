@@ -12,6 +12,8 @@ use iceberg::spec::{
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use crate::commit::metadata_file::Written;
+use crate::commit::metadata_json::SnapshotTexts;
 use crate::error::LakeError;
 use crate::name::TableName;
 use crate::storage::local_path;
@@ -33,6 +35,7 @@ struct Inner {
     metadata: TableMetadataRef,
     metadata_bytes: u64,
     refs: BTreeMap<String, SnapshotReference>,
+    snapshot_texts: SnapshotTexts,
     manifests: OnceCell<Manifests>,
 }
 
@@ -68,31 +71,30 @@ impl LoadedTable {
             (serde_json::from_slice(&bytes).map_err(invalid)?, bytes)
         };
         let refs: Refs = serde_json::from_slice(&plain).map_err(invalid)?;
-        Ok(Self::new(
-            ident,
-            metadata_location,
-            metadata,
-            plain.len(),
-            refs.refs.unwrap_or_default(),
-            None,
-        ))
+        let written = Written {
+            location: metadata_location.to_owned(),
+            bytes: plain.len(),
+            refs: refs.refs.unwrap_or_default(),
+            snapshots: SnapshotTexts::default(),
+        };
+        Ok(Self::from_written(ident, metadata, written, None))
     }
 
-    pub(crate) fn new(
+    /// The table as it is after `written` became its metadata.
+    pub(crate) fn from_written(
         ident: &TableName,
-        metadata_location: &str,
         metadata: TableMetadata,
-        metadata_bytes: usize,
-        refs: BTreeMap<String, SnapshotReference>,
+        written: Written,
         manifests: Option<Manifests>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 ident: ident.clone(),
-                metadata_location: metadata_location.to_owned(),
+                metadata_location: written.location,
                 metadata: Arc::new(metadata),
-                metadata_bytes: metadata_bytes as u64,
-                refs,
+                metadata_bytes: written.bytes as u64,
+                refs: written.refs,
+                snapshot_texts: written.snapshots,
                 manifests: OnceCell::new_with(manifests),
             }),
         }
@@ -121,6 +123,11 @@ impl LoadedTable {
     /// Branches and tags by name, `main` among them.
     pub fn refs(&self) -> &BTreeMap<String, SnapshotReference> {
         &self.inner.refs
+    }
+
+    /// Texts of the snapshots that this process has written or seen written.
+    pub(crate) fn snapshot_texts(&self) -> &SnapshotTexts {
+        &self.inner.snapshot_texts
     }
 
     /// The table's folder.

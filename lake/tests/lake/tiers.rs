@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::Rig;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_commits() {
     const COMMITS: i64 = 1000;
     let rig = Rig::new().await;
