@@ -2,11 +2,12 @@
 """Judges a bronze table from outside: PyIceberg and DuckDB read it, confluent-kafka reads the topic, nothing of Tapehouse runs.
 
     bronze.py CATALOG_DB [WAREHOUSE] --table bronze.raw_trades [--expect-rows N]
-              [--complete topic=raw.trades,bootstrap=127.0.0.1:9092] [--covered] [--filters COLUMN]...
+              [--complete topic=raw.trades,bootstrap=127.0.0.1:9092] [--covered] [--filters COLUMN]... [--digest]
 
 Prints one JSON object; exit 0 when nothing is wrong, 3 when `violations` is not empty, 1 when it could not be judged.
 --covered compares only offsets below the table's recorded next offsets (a job that was stopped early).
 --filters checks that filtered scans find what is in the files (bounds in manifests can lie).
+--digest adds a figure over all columns but those that tell when and by whom a row was written: two tables of one topic have the same.
 """
 
 import argparse
@@ -134,6 +135,14 @@ def check_filters(db, table, files, column, judgement):
     judgement.figures[f"filters_{column}"] = len(values)
 
 
+def digest(db, table):
+    """Equal for tables with the same rows, in whatever files and order; each column is hashed under its name."""
+    names = sorted(f.name for f in table.schema().fields if not f.name.startswith("ingestion_"))
+    row = ", ".join(f"'{n}', \"{n}\"" for n in names)
+    count, xor, total = db.execute(f"SELECT count(*), bit_xor(h), sum(h::HUGEINT) FROM (SELECT hash({row}) AS h FROM iceberg_scan('{table.metadata_location}'))").fetchone()
+    return f"{count}-{xor}-{total}"
+
+
 def judge(args):
     """Runs every check that the arguments ask for."""
     judgement, started = Judgement(), time.monotonic()
@@ -154,6 +163,8 @@ def judge(args):
         check_files_in_ranges(db, files, ranges, state, judgement)
     for column in args.filters:
         check_filters(db, table, files, column, judgement)
+    if args.digest and table.current_snapshot() is not None:
+        judgement.figures["digest"] = digest(db, table)
     if args.complete:
         incarnation = args.incarnation if args.incarnation is not None else state["incarnation"] if state else 0
         upto = {int(p): n for p, n in state["next"].items()} if args.covered and state else None
@@ -180,6 +191,7 @@ def main():
     parser.add_argument("--covered", action="store_true", help="compare only offsets below the recorded next offsets")
     parser.add_argument("--incarnation", type=int, help="incarnation of the topic that is in Kafka now (default: the recorded one)")
     parser.add_argument("--filters", action="append", default=[], metavar="COLUMN")
+    parser.add_argument("--digest", action="store_true", help="adds a figure over the content of all rows")
     parser.add_argument("--foreign", action="store_true", help="the table was not written by Tapehouse: no ranges and state to check")
     judgement = judge(parser.parse_args())
     print(json.dumps({"ok": not judgement.violations, **judgement.figures, "violations": judgement.violations}))

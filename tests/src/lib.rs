@@ -1,1 +1,29 @@
+//! Harness of the integration tests and of the chaos suite: real servers, real node processes, oracles in Python.
+//!
+//! Nothing here uses a crate of the workspace: what is under test is asked from outside.
 
+pub mod chaos;
+mod error;
+mod feed;
+mod guardian;
+mod node;
+mod oracle;
+mod run;
+mod scratch;
+mod servers;
+mod shared;
+mod site;
+mod tools;
+mod wait;
+
+pub use error::Error;
+pub use feed::{Feed, Sent};
+pub use node::{Node, NodeOptions};
+pub use oracle::{Judgement, Verdict};
+pub use run::{Output, run};
+pub use scratch::Scratch;
+pub use servers::{Server, Servers};
+pub use shared::{Access, Stack, stack, stack_alone};
+pub use site::{Progress, Site, Topic};
+pub use tools::Tools;
+pub use wait::{await_that, until};

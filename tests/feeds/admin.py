@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Topics of the test broker, without the second that a JVM takes: an AdminClient of confluent-kafka.
+
+    admin.py BOOTSTRAP create TOPIC PARTITIONS [K=V]...    partitions TOPIC N    delete TOPIC
+    admin.py BOOTSTRAP truncate TOPIC PARTITION OFFSET     records below OFFSET are gone, as after retention
+    admin.py BOOTSTRAP watermarks TOPIC                    JSON {partition: [low, high]}, all that is stored counted
+    admin.py BOOTSTRAP group GROUP TOPIC                   JSON {partition: committed offset}
+    admin.py BOOTSTRAP await-count TOPIC N                 waits until a read_committed consumer sees N records: after compaction
+
+Returns when the broker itself shows the change.
+"""
+
+import json
+import os
+import sys
+import time
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
+from visible import visible_offsets  # noqa: E402
+
+PATIENCE_S = 30
+
+
+def until(what, probe):
+    """Asks until the answer is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not probe():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what}: not within {PATIENCE_S} s")
+        time.sleep(0.05)
+
+
+def done(futures):
+    """Waits for the answers of an admin call and returns the last."""
+    answer = None
+    for future in futures.values():
+        answer = future.result()
+    return answer
+
+
+def partition_count(client, topic):
+    """Partitions that have a leader; 0 where the topic does not exist."""
+    found = client.list_topics(timeout=10).topics.get(topic)
+    if found is None or found.error is not None:
+        return 0
+    return sum(1 for p in found.partitions.values() if p.error is None and p.leader >= 0)
+
+
+def watermarks(bootstrap, client, topic):
+    """{partition: [low, high]}"""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "tapehouse-admin"})
+    try:
+        count = partition_count(client, topic)
+        return {p: list(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)) for p in range(count)}
+    finally:
+        consumer.close()
+
+
+def group(client, name, topic, count):
+    """{partition: committed offset}, without the partitions that have none."""
+    asked = ConsumerGroupTopicPartitions(name, [TopicPartition(topic, p) for p in range(count)])
+    answer = done(client.list_consumer_group_offsets([asked]))
+    return {p.partition: p.offset for p in answer.topic_partitions if p.offset >= 0}
+
+
+def main():
+    bootstrap, action, topic, *rest = sys.argv[1:]
+    client = AdminClient({"bootstrap.servers": bootstrap})
+    if action == "create":
+        config = dict(pair.split("=", 1) for pair in rest[1:])
+        done(client.create_topics([NewTopic(topic, int(rest[0]), 1, config=config)]))
+        until("creation", lambda: partition_count(client, topic) == int(rest[0]))
+    elif action == "partitions":
+        done(client.create_partitions([NewPartitions(topic, int(rest[0]))]))
+        until("new partitions", lambda: partition_count(client, topic) == int(rest[0]))
+    elif action == "delete":
+        done(client.delete_topics([topic]))
+        until("deletion", lambda: partition_count(client, topic) == 0)
+    elif action == "truncate":
+        done(client.delete_records([TopicPartition(topic, int(rest[0]), int(rest[1]))]))
+    elif action == "watermarks":
+        print(json.dumps(watermarks(bootstrap, client, topic)))
+    elif action == "group":
+        print(json.dumps(group(client, topic, rest[0], partition_count(client, rest[0]))))
+    elif action == "await-count":
+        until(f"{rest[0]} records in {topic}", lambda: visible_offsets(bootstrap, topic).num_rows == int(rest[0]))
+    else:
+        raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+//! `cargo xtask chaos`: real node processes over real servers, killed, stopped and misled.
+#![allow(clippy::print_stdout, reason = "a command line program: its output is its purpose")]
+
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use tapehouse_core::failpoint::{DEFENCES, POINTS};
+use tapehouse_tests::Error;
+use tapehouse_tests::chaos::{Options, Plan, Report, Selection, run};
+
+/// Records in each topic, in CI and with --full.
+const RECORDS: (u64, u64) = (100_000, 1_000_000);
+/// A run that has to be judged against needs some commits.
+const LEAST_RECORDS: u64 = 50_000;
+
+/// Kills, stops and misleads real nodes over real servers, and asks the oracles what became of the tables.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask chaos", max_term_width = 110)]
+struct Arguments {
+    /// Thirty seeded moments and a million records, instead of six and 100,000
+    #[arg(long)]
+    full: bool,
+    /// Determines everything random [default: from the clock]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Records in each topic
+    #[arg(long, value_parser = clap::value_parser!(u64).range(LEAST_RECORDS..=100_000_000))]
+    records: Option<u64>,
+    /// Only cases at this point
+    #[arg(long, value_parser = POINTS)]
+    point: Option<String>,
+    /// Only cases with this defence taken out
+    #[arg(long, value_parser = DEFENCES)]
+    defence: Option<String>,
+    /// Only cases with this in their name
+    #[arg(long)]
+    case: Option<String>,
+    /// Every N-th case, from the I-th on: for runs in parts
+    #[arg(long, value_name = "I/N", value_parser = part)]
+    part: Option<(usize, usize)>,
+    /// Cases at the same time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Lists the cases and does nothing
+    #[arg(long)]
+    list: bool,
+}
+
+fn part(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((part, parts)) if (1..=parts).contains(&part) => Ok((part, parts)),
+        _ => Err("must be I/N, for instance 1/4".to_owned()),
+    }
+}
+
+impl Arguments {
+    fn records(&self) -> u64 {
+        self.records.unwrap_or(if self.full { RECORDS.1 } else { RECORDS.0 })
+    }
+
+    fn selection(&self) -> Selection {
+        Selection {
+            full: self.full,
+            point: self.point.clone(),
+            defence: self.defence.clone(),
+            case: self.case.clone(),
+            part: self.part,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let plan = Plan::of(&arguments.selection());
+    if arguments.list {
+        for case in &plan.0 {
+            println!("{}", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if plan.0.is_empty() {
+        eprintln!("chaos: no case is selected; --list shows them");
+        return ExitCode::from(2);
+    }
+    let clock = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(1, |since| since.as_secs())
+    };
+    let options = Options {
+        seed: arguments.seed.unwrap_or_else(clock),
+        records: arguments.records(),
+        jobs: arguments.jobs,
+    };
+    println!(
+        "{} cases, {} records in each topic, seed {}",
+        plan.0.len(),
+        options.records,
+        options.seed
+    );
+    let started = Instant::now();
+    match run(&plan, options, tell) {
+        Ok((reports, kept)) => {
+            let failed = summarize(&reports, &arguments, options);
+            println!(
+                "{} of {} cases passed in {:.0} s",
+                reports.len() - failed,
+                reports.len(),
+                started.elapsed().as_secs_f64()
+            );
+            if let Some(kept) = kept {
+                println!("kept for inspection: {}", kept.display());
+            }
+            if failed == 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error @ Error::Needs(_)) => {
+            eprintln!("chaos: {error}");
+            ExitCode::from(77)
+        }
+        Err(error) => {
+            eprintln!("chaos: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line as soon as a case is over.
+fn tell(report: &Report) {
+    let verdict = if report.outcome.is_ok() { "ok" } else { "FAILED" };
+    println!("{verdict:7} {} ({:.1} s)", report.case.name, report.took.as_secs_f64());
+}
+
+/// The table, and each failure with the command that repeats it. Returns the number of failures.
+fn summarize(reports: &[Report], arguments: &Arguments, options: Options) -> usize {
+    let width = reports.iter().map(|report| report.case.name.len()).max().unwrap_or(0);
+    println!("\n{:width$}  {:>7}  {:6}  WHAT HAPPENED", "CASE", "SECONDS", "");
+    let mut failed = 0;
+    for report in reports {
+        let (verdict, story) = match &report.outcome {
+            Ok(story) => ("ok", story.as_str()),
+            Err(_) => ("FAILED", "see below"),
+        };
+        println!(
+            "{:width$}  {:>7.1}  {verdict:6}  {story}",
+            report.case.name,
+            report.took.as_secs_f64()
+        );
+    }
+    for report in reports {
+        let Err(error) = &report.outcome else { continue };
+        failed += 1;
+        let full = if arguments.full { "--full " } else { "" };
+        println!("\n{}: {error}", report.case.name);
+        println!(
+            "  again: cargo xtask chaos {full}--seed {} --records {} --case {}",
+            options.seed, options.records, report.case.name
+        );
+    }
+    println!();
+    failed
+}

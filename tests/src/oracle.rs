@@ -1,0 +1,131 @@
+//! The judges: `oracle/bronze.py`, which uses none of our code, and `tapehouse verify`, which has to agree with it.
+
+use serde_json::Value;
+
+use crate::{Error, Output, Site, Topic, run};
+
+/// Violations that an error quotes.
+const QUOTED: usize = 8;
+
+/// What a judge found.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Empty when all holds.
+    pub violations: Vec<String>,
+    /// The whole answer.
+    pub answer: Value,
+}
+
+impl Verdict {
+    fn of(answer: Value, violations: &Value) -> Self {
+        let violations = violations.as_array().map(Vec::as_slice).unwrap_or_default();
+        Self {
+            violations: violations.iter().map(Value::to_string).collect(),
+            answer,
+        }
+    }
+
+    /// A figure of the answer.
+    pub fn figure(&self, name: &str) -> Option<u64> {
+        self.answer.get(name)?.as_u64()
+    }
+}
+
+/// What both judges say of one table.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The Python oracle.
+    pub oracle: Verdict,
+    /// `tapehouse verify`.
+    pub verify: Verdict,
+}
+
+/// Exit codes of both judges: 0 all holds, 3 a violation.
+const JUDGED: [i32; 2] = [0, 3];
+
+impl Site {
+    /// Asks both judges about a topic's table, compared with all that Kafka shows a read_committed consumer.
+    ///
+    /// # Errors
+    /// When one cannot judge.
+    pub fn judge(&self, topic: &Topic, rows: Option<u64>) -> Result<Judgement, Error> {
+        let rows = rows.map(|rows| rows.to_string());
+        let mut options: Vec<&str> = Vec::new();
+        if let Some(rows) = &rows {
+            options.extend(["--expect-rows", rows]);
+        }
+        Ok(Judgement {
+            oracle: self.ask_oracle(topic, &options)?,
+            verify: self.ask_verify(topic, &[])?,
+        })
+    }
+
+    /// The Python oracle alone, with further options.
+    ///
+    /// # Errors
+    /// When it cannot judge.
+    pub fn ask_oracle(&self, topic: &Topic, options: &[&str]) -> Result<Verdict, Error> {
+        let mut oracle = self.tools().python("oracle/bronze.py");
+        let complete = format!("topic={},bootstrap={}", topic.topic, self.bootstrap());
+        oracle
+            .arg(self.catalog())
+            .args(["--table", &topic.table, "--complete", &complete])
+            .args(options);
+        let answer = run(oracle)?.expect(&JUDGED)?.json()?;
+        let violations = answer["violations"].clone();
+        Ok(Verdict::of(answer, &violations))
+    }
+
+    /// `tapehouse verify` alone, with further options.
+    ///
+    /// # Errors
+    /// When it cannot judge, or its exit code and its words differ.
+    pub fn ask_verify(&self, topic: &Topic, options: &[&str]) -> Result<Verdict, Error> {
+        let mut arguments = vec!["verify", "--table", topic.table.as_str(), "-o", "json"];
+        arguments.extend(options);
+        let output: Output = self.command(&arguments)?.expect(&JUDGED)?;
+        let answer = output.json()?;
+        let violations = answer["tables"][0]["violations"].clone();
+        let verdict = Verdict::of(answer, &violations);
+        let says_ok = verdict.answer["verify"] == "ok";
+        if says_ok != verdict.violations.is_empty() || says_ok != (output.code == Some(0)) {
+            return Err(Error::unexpected(format!(
+                "verify contradicts itself: code {:?}, {}",
+                output.code, verdict.answer
+            )));
+        }
+        Ok(verdict)
+    }
+
+    /// Asks both judges and demands that all holds.
+    ///
+    /// # Errors
+    /// [`Error::Violated`] with what they found.
+    pub fn demand(&self, topic: &Topic, rows: Option<u64>) -> Result<Judgement, Error> {
+        let judgement = self.judge(topic, rows)?;
+        for (what, verdict) in [("oracle", &judgement.oracle), ("tapehouse verify", &judgement.verify)] {
+            if !verdict.violations.is_empty() {
+                return Err(Error::Violated {
+                    what: format!("{what}, table {}:", topic.table),
+                    violations: verdict.violations.iter().take(QUOTED).cloned().collect(),
+                    site: self.folder().to_owned(),
+                });
+            }
+        }
+        Ok(judgement)
+    }
+
+    /// Rows of SQL queries in DuckDB, where `t` is the table.
+    ///
+    /// # Errors
+    /// When a query fails.
+    pub fn query(&self, topic: &Topic, queries: &[&str]) -> Result<Vec<Value>, Error> {
+        let mut query = self.tools().python("oracle/query.py");
+        query.arg(self.catalog()).arg(&topic.table).args(queries);
+        let answer = run(query)?.expect(&[0])?.json()?;
+        answer
+            .as_array()
+            .cloned()
+            .ok_or_else(|| Error::unexpected(format!("no list: {answer}")))
+    }
+}

@@ -1,0 +1,121 @@
+//! Kafka and Apicurio, started and stopped by the project's scripts.
+
+use std::path::{Path, PathBuf};
+
+use crate::guardian::Guardian;
+use crate::{Error, Tools, run};
+
+/// One of the two servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// The broker.
+    Kafka,
+    /// Apicurio Registry.
+    Registry,
+}
+
+impl Server {
+    const fn script(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka.sh",
+            Self::Registry => "apicurio.sh",
+        }
+    }
+}
+
+/// A running broker and registry, of this process alone. Stopped when dropped, and when the process ends otherwise.
+#[derive(Debug)]
+pub struct Servers {
+    tools: Tools,
+    folder: PathBuf,
+    bootstrap: String,
+    registry: String,
+    _guardian: Guardian,
+}
+
+impl Servers {
+    /// Starts both. Their folder is removed when they stop.
+    ///
+    /// # Errors
+    /// [`Error::Needs`] when they cannot run on this machine.
+    pub fn start(tools: &Tools) -> Result<Self, Error> {
+        let folder = tempfile::Builder::new()
+            .prefix("tapehouse-servers-")
+            .tempdir()
+            .map_err(Error::io("a temporary folder"))?
+            .keep();
+        let guardian = Guardian::over(&tools.service("stack.sh"), &folder)?;
+        let mut up = tools.service("stack.sh");
+        up.arg("up").arg(&folder);
+        let up = run(up)?.expect(&[0])?;
+        let value = |key: &str| {
+            let line = up.stdout.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|line| line.strip_prefix('='))
+                .map(str::to_owned)
+                .ok_or_else(|| Error::unexpected(format!("stack.sh says no {key}: {}", up.stdout)))
+        };
+        Ok(Self {
+            bootstrap: value("KAFKA_BOOTSTRAP_SERVERS")?,
+            registry: value("SCHEMA_REGISTRY_URL")?,
+            tools: tools.clone(),
+            folder,
+            _guardian: guardian,
+        })
+    }
+
+    /// `host:port` of the broker; the same over restarts.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// URL of the registry; the same over restarts.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The programs that were used.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// Where their state and logs are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Keeps their state and logs for inspection.
+    pub fn keep(&self) {
+        Guardian::keep(&self.folder);
+    }
+
+    /// Stops a server in good order.
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub fn stop(&self, server: Server) -> Result<(), Error> {
+        self.script(server, "stop")
+    }
+
+    /// Kills a server with SIGKILL.
+    ///
+    /// # Errors
+    /// When the script fails.
+    pub fn kill(&self, server: Server) -> Result<(), Error> {
+        self.script(server, "kill")
+    }
+
+    /// Starts a server again, with its data and at its port; returns when it answers.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn restart(&self, server: Server) -> Result<(), Error> {
+        self.script(server, "start")
+    }
+
+    fn script(&self, server: Server, action: &str) -> Result<(), Error> {
+        let mut command = self.tools.service(server.script());
+        command.arg(action).arg(&self.folder);
+        run(command)?.expect(&[0])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! A lake of its own for one test: catalog, warehouse, configuration, and what can be seen of it from outside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{Error, Servers, Tools};
+
+/// A Kafka topic and the table that it fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// Name in Kafka.
+    pub topic: String,
+    /// Full table name.
+    pub table: String,
+}
+
+impl Topic {
+    /// A topic; its table is `bronze.` and the name with underscores.
+    pub fn named(topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            table: format!("bronze.{}", topic.replace(['.', '-'], "_")),
+        }
+    }
+}
+
+/// How far a table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Rows of the current snapshot.
+    pub rows: u64,
+    /// Commits so far: the sequence number.
+    pub commits: u64,
+}
+
+/// Catalog, warehouse, configuration and logs of one test, in one folder.
+#[derive(Clone, Debug)]
+pub struct Site {
+    folder: PathBuf,
+    tools: Tools,
+    bootstrap: String,
+    registry: String,
+    topics: Vec<Topic>,
+}
+
+impl Site {
+    /// Writes the configuration for `topics` into `folder`; `settings` are further lines of TOML, sections first.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn new(folder: &Path, servers: &Servers, topics: &[Topic], settings: &str) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(Error::io(folder.display().to_string()))?;
+        let mut text = format!("{settings}\n[http]\nlisten = \"127.0.0.1:0\"\n");
+        for Topic { topic, table } in topics {
+            text.push_str(&format!(
+                "\n[[topics]]\ntopic = \"{topic}\"\ntable = \"{table}\"\ntimestamp_fields = [\"trade_timestamp\", \"event_timestamp\"]\nevent_time_field = \"event_timestamp\"\n"
+            ));
+        }
+        let file = folder.join("tapehouse.toml");
+        fs::write(&file, text).map_err(Error::io(file.display().to_string()))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            tools: servers.tools().clone(),
+            bootstrap: servers.bootstrap().to_owned(),
+            registry: servers.registry().to_owned(),
+            topics: topics.to_vec(),
+        })
+    }
+
+    /// Everything of this site is here.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The programs.
+    pub fn tools(&self) -> &Tools {
+        &self.tools
+    }
+
+    /// `host:port` of the broker.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// The topics.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// Path of the catalog's database.
+    pub fn catalog(&self) -> PathBuf {
+        self.folder.join("catalog.db")
+    }
+
+    /// State folder of the node `name`.
+    pub fn state_dir(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("state-{name}"))
+    }
+
+    /// The program under test as node `name` of this site. Of the caller's environment only the PATH is passed on.
+    pub fn tapehouse(&self, name: &str) -> Command {
+        let mut command = Command::new(self.tools.node());
+        command
+            .current_dir(&self.folder)
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap)
+            .env("SCHEMA_REGISTRY_URL", &self.registry)
+            .env("ICEBERG_CATALOG_URI", format!("sqlite://{}", self.catalog().display()))
+            .env(
+                "ICEBERG_WAREHOUSE_PATH",
+                format!("file://{}/warehouse", self.folder.display()),
+            )
+            .env("TAPEHOUSE__NODE__ID", name)
+            .env("TAPEHOUSE__NODE__STATE_DIR", self.state_dir(name));
+        command
+    }
+
+    /// How far the table is, by its version hint: a moment old, or `None` before the first commit.
+    pub fn progress(&self, table: &str) -> Option<Progress> {
+        let metadata = self.metadata(table)?;
+        let current = metadata.get("current-snapshot-id")?.as_i64()?;
+        let snapshots = metadata.get("snapshots")?.as_array()?;
+        let snapshot = snapshots
+            .iter()
+            .find(|snapshot| snapshot["snapshot-id"].as_i64() == Some(current))?;
+        Some(Progress {
+            rows: snapshot["summary"]["total-records"].as_str()?.parse().ok()?,
+            commits: snapshot["sequence-number"].as_u64()?,
+        })
+    }
+
+    /// The table's metadata as its version hint names it.
+    pub fn metadata(&self, table: &str) -> Option<Value> {
+        let folder = self
+            .folder
+            .join("warehouse")
+            .join(table.replace('.', "/"))
+            .join("metadata");
+        let version = fs::read_to_string(folder.join("version-hint.text")).ok()?;
+        let text = fs::read(folder.join(format!("{version}.metadata.json"))).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}

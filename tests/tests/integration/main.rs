@@ -1,0 +1,11 @@
+//! Tests against a real broker and a real registry; one pair of servers for all of them.
+
+mod damage;
+mod growth;
+mod lifecycle;
+mod loss;
+mod outage;
+mod schemas;
+mod support;
+mod topics;
+mod transactions;

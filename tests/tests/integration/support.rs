@@ -1,0 +1,74 @@
+//! What the tests share.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tapehouse_tests::{Error, Feed, Node, NodeOptions, Scratch, Servers, Site, Stack, Topic, await_that};
+
+/// No single step of a test takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a test with the servers and a folder of its own; without servers it is skipped.
+pub fn with(stack: Option<Stack>, label: &str, test: impl FnOnce(&Servers, &Path) -> Result<(), Error>) {
+    let Some(stack) = stack else { return };
+    let scratch = Scratch::new(label).unwrap();
+    if let Err(error) = test(&stack, scratch.path()) {
+        panic!("{error}");
+    }
+}
+
+/// A lake for one topic, which is created with `partitions` (0: it is not) and commits often.
+pub fn site(servers: &Servers, folder: &Path, topic: &str, partitions: u32) -> Result<(Site, Topic), Error> {
+    let topic = Topic::named(topic);
+    if partitions > 0 {
+        Feed::of(servers).admin(&["create", &topic.topic, &partitions.to_string()])?;
+    }
+    let site = Site::new(folder, servers, &[topic.clone()], "[commit]\nmax_age_ms = 100")?;
+    Ok((site, topic))
+}
+
+/// A node that runs until it is stopped.
+pub fn forever(site: &Site, name: &str) -> Result<Node, Error> {
+    let options = NodeOptions {
+        for_ever: true,
+        ..NodeOptions::default()
+    };
+    Node::start(site, name, &options)
+}
+
+/// Waits until the table has `rows`, while `node` runs.
+pub fn await_rows(site: &Site, topic: &Topic, node: &mut Node, rows: u64) -> Result<(), Error> {
+    let mut seen = 0;
+    await_that(&format!("{rows} rows in {}", topic.table), PATIENCE, || {
+        if let Some(status) = node.poll()? {
+            return Err(Error::unexpected(format!(
+                "the node ended with {status}:\n{}",
+                node.log()
+            )));
+        }
+        seen = site.progress(&topic.table).map_or(0, |progress| progress.rows);
+        Ok(seen >= rows)
+    })
+    .map_err(|error| Error::unexpected(format!("{error}; it has {seen}\n{}", node.log())))
+}
+
+/// Looks for `time` whether something stays as it is: for what must not happen.
+pub fn stays<T: PartialEq + std::fmt::Debug>(time: Duration, mut look: impl FnMut() -> T) -> Result<(), Error> {
+    let (before, started) = (look(), Instant::now());
+    while started.elapsed() < time {
+        let now = look();
+        if now != before {
+            return Err(Error::unexpected(format!("it changed from {before:?} to {now:?}")));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Fails with `what` unless both are equal.
+pub fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::unexpected(format!("{what}: {found:?} instead of {expected:?}")))
+}
