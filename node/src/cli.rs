@@ -91,10 +91,12 @@ impl Global {
 /// What there is to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Try it: Kafka, registry, generator and node in one process
+    Demo(commands::demo::Args),
     /// Ingest from Kafka into Iceberg tables
     Run(commands::run::Args),
     /// Produce realistic market data into Kafka
-    Generate(commands::generate::Args),
+    Generate(Box<commands::generate::Args>),
     /// Show how far each table is behind its topic, partition by partition
     Offsets(commands::offsets::Args),
     /// Show the tables: rows, files, size, snapshots, last commit

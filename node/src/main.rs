@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod connect;
 mod console;
+mod demo;
 mod diagnosis;
 mod duration;
 mod exit;
@@ -45,6 +46,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Offsets(args) => block_on(commands::offsets::run(args, global)),
         Command::Tables(args) => block_on(commands::tables::run(args, global)),
         Command::Status(args) => block_on(commands::status::run(args, global)),
+        Command::Demo(args) => block_on(commands::demo::run(args, global)),
         Command::Run(args) => block_on(commands::run::run(args, global)),
         Command::Verify(args) => block_on(commands::verify::run(args, global)),
         Command::Generate(args) => block_on(commands::generate::run(args, global)),

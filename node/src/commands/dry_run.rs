@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::{ConsumerError, ReaderOptions, TopicReader};
 use tapehouse_kafka::decode::{SchemaEntry, Schemas, TopicDecoder, arrow_schema, schema_ids};
@@ -25,13 +25,16 @@ const RECORDS: usize = 5;
 /// Longest wait for Kafka.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Fields in the order of the schema; `None` is null.
+type Record = Vec<(String, Option<String>)>;
+
 struct Preview {
     topic: Topic,
     table_exists: bool,
     in_kafka: bool,
     schema_id: Option<u32>,
     columns: Vec<(String, String)>,
-    records: Vec<Map<String, Value>>,
+    records: Vec<Record>,
     undecodable: Vec<String>,
 }
 
@@ -130,16 +133,12 @@ fn first_records(kafka: &KafkaSettings, topic: &str) -> Result<Option<RawBatch>,
         linger: Duration::from_millis(200),
     };
     let mut reader = TopicReader::open(kafka, topic, options)?;
-    let partitions = match reader.partitions(TIMEOUT) {
+    let logs = match reader.log_ends(TIMEOUT) {
         Err(ConsumerError::TopicAbsent(_)) => return Ok(None),
         other => other?,
     };
-    let start = |partition| Ok((partition, reader.watermarks(partition, TIMEOUT)?.start));
-    let start = partitions
-        .into_iter()
-        .map(start)
-        .collect::<Result<_, ConsumerError>>()?;
-    reader.assign(&start, TIMEOUT)?;
+    let start = logs.iter().map(|(partition, log)| (*partition, log.start)).collect();
+    reader.assign(&start, &logs)?;
     let batch = reader.next_batch(Instant::now() + TIMEOUT)?;
     Ok(Some(batch.unwrap_or_else(|| RawBatch::with_capacity(0, 0))))
 }
@@ -154,7 +153,7 @@ fn columns(id: u32, schema: &str, timestamp_fields: &[String]) -> Result<Vec<(St
         .collect())
 }
 
-fn rows(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>, arrow_schema::ArrowError> {
+fn rows(batch: &RecordBatch) -> Result<Vec<Record>, arrow_schema::ArrowError> {
     let options = FormatOptions::default().with_null("");
     let schema = batch.schema();
     let formatters: Vec<(&str, ArrayFormatter<'_>)> = schema
@@ -168,11 +167,7 @@ fn rows(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>, arrow_schema::Ar
             .iter()
             .zip(batch.columns())
             .map(|((name, formatter), column)| {
-                let value = if column.is_null(row) {
-                    Value::Null
-                } else {
-                    json!(formatter.value(row).to_string())
-                };
+                let value = column.is_valid(row).then(|| formatter.value(row).to_string());
                 ((*name).to_owned(), value)
             });
         cells.collect()
@@ -186,6 +181,10 @@ fn as_json(preview: &Preview) -> Value {
         .iter()
         .map(|(name, kind)| json!({ "name": name, "type": kind }))
         .collect();
+    let object = |record: &Record| {
+        let fields = record.iter().map(|(name, value)| (name.clone(), json!(value)));
+        Value::Object(fields.collect())
+    };
     json!({
         "topic": preview.topic.topic,
         "in_kafka": preview.in_kafka,
@@ -193,7 +192,7 @@ fn as_json(preview: &Preview) -> Value {
         "table_exists": preview.table_exists,
         "schema_id": preview.schema_id,
         "columns": columns,
-        "records": preview.records,
+        "records": preview.records.iter().map(object).collect::<Vec<_>>(),
         "undecodable": preview.undecodable,
     })
 }
@@ -221,11 +220,8 @@ fn as_text(preview: &Preview) -> String {
         ));
     }
     for record in &preview.records {
-        let fields = record.iter().map(|(name, value)| match value {
-            Value::Null => format!("{name}=null"),
-            Value::String(value) => format!("{name}={value}"),
-            other => format!("{name}={other}"),
-        });
+        let field = |(name, value): &(String, Option<String>)| format!("{name}={}", value.as_deref().unwrap_or("null"));
+        let fields = record.iter().map(field);
         text.push_str(&format!("\n  {}", fields.collect::<Vec<_>>().join(" ")));
     }
     for reason in &preview.undecodable {

@@ -5,6 +5,7 @@ use crate::console::logs;
 
 pub mod completions;
 pub mod config;
+pub mod demo;
 mod dry_run;
 pub mod generate;
 pub mod offsets;

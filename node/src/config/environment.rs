@@ -38,8 +38,15 @@ impl Environment {
         }
     }
 
+    /// These variables alone.
+    #[must_use]
+    pub fn only(mut self, names: &[&str]) -> Self {
+        self.process.retain(|name, _| names.contains(&name.as_str()));
+        self
+    }
+
     /// Adds the variables of `.env` in `folder`, where there is such a file. The process's own win.
-    pub fn read_dotenv(&mut self, folder: &Path) -> Result<(), Fault> {
+    pub fn read_dotenv(&mut self, folder: &Path) -> Result<(), Box<Fault>> {
         let path = folder.join(".env");
         if !path.is_file() {
             return Ok(());
@@ -50,7 +57,8 @@ impl Environment {
                 dotenvy::Error::LineParse(_, index) => format!("a line is not NAME=VALUE, at its character {index}"),
                 other => other.to_string(),
             };
-            Fault::new(path.display().to_string(), reason).example("KAFKA_BOOTSTRAP_SERVERS=localhost:9092")
+            let fault = Fault::new(path.display().to_string(), reason);
+            Box::new(fault.example("KAFKA_BOOTSTRAP_SERVERS=localhost:9092"))
         };
         for pair in dotenvy::from_path_iter(&path).map_err(fault)? {
             let (name, value) = pair.map_err(fault)?;

@@ -191,6 +191,15 @@ impl Config {
         Self::load_from(flags, parts, Environment::of_process())
     }
 
+    /// The configuration of a command that reads neither a file nor any address: flags and the log's own variables only.
+    ///
+    /// # Errors
+    /// Every fault of the flags.
+    pub fn load_without_file(flags: &Flags) -> Result<Self, ConfigError> {
+        let names = ["RUST_LOG", "TAPEHOUSE__LOG__LEVEL", "TAPEHOUSE__LOG__FORMAT"];
+        Self::build(flags, &[], &Environment::of_process().only(&names), None, Vec::new())
+    }
+
     /// [`Config::load`] with an environment of the caller's.
     ///
     /// # Errors
@@ -202,12 +211,23 @@ impl Config {
             .and_then(Path::parent)
             .filter(|folder| !folder.as_os_str().is_empty());
         let mut faults = Vec::new();
-        faults.extend(environment.read_dotenv(folder.unwrap_or(Path::new("."))).err());
+        let dotenv = environment.read_dotenv(folder.unwrap_or(Path::new(".")));
+        faults.extend(dotenv.err().map(|fault| *fault));
+        Self::build(flags, parts, &environment, path, faults)
+    }
+
+    fn build(
+        flags: &Flags,
+        parts: &[Part],
+        environment: &Environment,
+        path: Option<PathBuf>,
+        mut faults: Vec<Fault>,
+    ) -> Result<Self, ConfigError> {
         let content = path
             .as_deref()
-            .map(|path| file::read(path, &environment))
+            .map(|path| file::read(path, environment))
             .unwrap_or_default();
-        let (resolved, found) = resolve::resolve(&content, &environment, &flags.set, parts);
+        let (resolved, found) = resolve::resolve(&content, environment, &flags.set, parts);
         let (topics, of_topics) = topics::read(&content);
         faults.extend(content.faults);
         faults.extend(found);

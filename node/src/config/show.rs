@@ -16,6 +16,8 @@ pub struct Line {
     pub value: Option<Json>,
     /// Where it came from.
     pub origin: String,
+    /// What the key means.
+    pub about: &'static str,
 }
 
 /// Every key and what it is set to.
@@ -35,6 +37,7 @@ pub fn lines(config: &Config) -> Vec<Line> {
                 key: key.path.to_owned(),
                 value,
                 origin,
+                about: key.about,
             }
         })
         .collect();
@@ -46,6 +49,7 @@ pub fn lines(config: &Config) -> Vec<Line> {
             json!(value)
         }),
         origin: origin.to_string(),
+        about: "Passed to librdkafka as it is",
     });
     lines.extend(properties);
     lines
@@ -55,7 +59,10 @@ pub fn lines(config: &Config) -> Vec<Line> {
 pub fn json(config: &Config) -> Json {
     let mut settings = Map::new();
     for line in lines(config) {
-        settings.insert(line.key, json!({ "value": line.value, "origin": line.origin }));
+        settings.insert(
+            line.key,
+            json!({ "value": line.value, "origin": line.origin, "about": line.about }),
+        );
     }
     let topics: Vec<Json> = config
         .topics

@@ -1,0 +1,113 @@
+//! Where a demo keeps its tables.
+
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, Failure};
+
+/// Folders of their own tried before giving up.
+const MAX_TRIES: u32 = 1000;
+
+/// The folder of one demo: catalog, warehouse and checkpoints. It stays when the demo ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    folder: PathBuf,
+}
+
+impl Place {
+    /// `wanted`, which must not hold another demo's tables; without it a new folder of its own.
+    ///
+    /// # Errors
+    /// When the folder holds a catalog already or cannot be made.
+    pub fn make(wanted: Option<&Path>) -> Result<Self, Failure> {
+        let folder = match wanted {
+            Some(folder) => existing_or_new(folder)?,
+            None => of_its_own()?,
+        };
+        let folder = folder.canonicalize().map_err(|error| cannot(&folder, &error))?;
+        match folder.to_str() {
+            Some(_) => Ok(Self { folder }),
+            None => Err(Failure::with(
+                Exit::Failed,
+                "the folder's name is not UTF-8, which catalogs cannot hold",
+            )),
+        }
+    }
+
+    /// The folder, absolute.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The catalog's address. Four slashes: SQLAlchemy, and so PyIceberg, takes three to begin a relative path.
+    pub fn catalog_uri(&self) -> String {
+        format!("sqlite:///{}", self.folder.join("catalog.db").display())
+    }
+
+    /// The warehouse's address.
+    pub fn warehouse(&self) -> String {
+        format!("file://{}", self.folder.join("warehouse").display())
+    }
+
+    /// The folder of checkpoints.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.join("tapehouse-state")
+    }
+}
+
+fn existing_or_new(folder: &Path) -> Result<PathBuf, Failure> {
+    if folder.join("catalog.db").exists() {
+        let message = format!("{} holds the tables of an earlier demo", folder.display());
+        let hint = "their Kafka is gone, so they cannot be continued: choose another folder, or remove this one";
+        return Err(Failure::failed(message).hint(hint));
+    }
+    std::fs::create_dir_all(folder).map_err(|error| cannot(folder, &error))?;
+    Ok(folder.to_owned())
+}
+
+fn of_its_own() -> Result<PathBuf, Failure> {
+    let parent = std::env::temp_dir();
+    for number in 1..=MAX_TRIES {
+        let folder = parent.join(format!("tapehouse-demo-{number}"));
+        match std::fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(cannot(&folder, &error).hint("name another folder: --dir DIR")),
+        }
+    }
+    let message = format!("{} holds {MAX_TRIES} demos already", parent.display());
+    Err(Failure::failed(message).hint("remove some, or name another folder: --dir DIR"))
+}
+
+fn cannot(folder: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("{} cannot be used: {error}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_tables_is_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("new");
+        let place = Place::make(Some(&folder)).unwrap();
+        assert!(place.catalog_uri().starts_with("sqlite:////"));
+        assert!(place.warehouse().starts_with("file:///"));
+        std::fs::write(folder.join("catalog.db"), "").unwrap();
+        assert!(
+            Place::make(Some(&folder))
+                .unwrap_err()
+                .to_string()
+                .contains("earlier demo")
+        );
+    }
+
+    #[test]
+    fn folders_of_their_own_differ() {
+        let (first, second) = (Place::make(None).unwrap(), Place::make(None).unwrap());
+        assert_ne!(first, second);
+        for place in [first, second] {
+            std::fs::remove_dir(place.folder()).unwrap();
+        }
+    }
+}
