@@ -74,7 +74,8 @@ impl Default for CommitPolicy {
 /// How one topic's share of the memory budget is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryShare {
-    /// Payload bytes that librdkafka may prefetch, in KiB. Its bookkeeping costs twice as much again for small records.
+    /// Payload bytes that librdkafka may prefetch, in KiB. Its bookkeeping costs twice as much again for small records, and a
+    /// queue that outgrows the processor's caches makes consuming slower, not faster.
     pub queue_kib: usize,
     /// Payload and key bytes of one batch.
     pub batch_bytes: usize,
@@ -91,7 +92,7 @@ impl MemoryShare {
         let share = (budget_bytes / topics.max(1) as u64).max(16 << 20);
         let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
-            queue_kib: to_usize(share / 10 / 1024),
+            queue_kib: to_usize(share / 32 / 1024).clamp(1024, 8192),
             batch_bytes: to_usize(share / 64).clamp(256 << 10, 8 << 20),
             file_bytes: share / 4,
         }

@@ -1,6 +1,8 @@
 //! Reading one topic: manual assignment, positions, batches. All calls block; they belong on the topic's poll thread.
 
 mod error;
+mod log;
+mod native;
 mod options;
 
 use std::collections::BTreeMap;
@@ -8,15 +10,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId, Ranges};
 
 use crate::KafkaSettings;
-use crate::raw_batch::{Headers, RawBatch};
+use crate::raw_batch::RawBatch;
 
 pub use error::ConsumerError;
 use error::LogContext;
+use native::{ConsumerQueue, Polled, Record};
 pub use options::{FIXED, ReaderOptions, StartOffsets, TUNED};
 
 /// How often a poll that found nothing returns to look at its deadline.
@@ -35,7 +37,7 @@ struct Assigned {
 
 /// Reads the assigned partitions of one topic in batches.
 pub struct TopicReader {
-    consumer: BaseConsumer<LogContext>,
+    queue: ConsumerQueue<LogContext>,
     topic: String,
     options: ReaderOptions,
     assigned: BTreeMap<PartitionId, Assigned>,
@@ -56,9 +58,11 @@ impl TopicReader {
         let mut base = TUNED.to_vec();
         base.push(("queued.max.messages.kbytes", &queue));
         base.push(("group.id", &options.group));
-        let consumer = settings.client_config(&base, &FIXED).create_with_context(LogContext)?;
+        let consumer: BaseConsumer<LogContext> =
+            settings.client_config(&base, &FIXED).create_with_context(LogContext)?;
+        let no_queue = KafkaError::ClientCreation("the consumer has no queue".into());
         Ok(Self {
-            consumer,
+            queue: ConsumerQueue::new(consumer).ok_or(no_queue)?,
             topic: topic.to_owned(),
             assigned: BTreeMap::new(),
             batch: RawBatch::with_capacity(options.max_records, options.max_bytes.min(1 << 20)),
@@ -69,71 +73,8 @@ impl TopicReader {
         })
     }
 
-    /// The partitions that the topic has now.
-    ///
-    /// # Errors
-    /// [`ConsumerError::TopicAbsent`], or what kept the answer from coming within `timeout`.
-    pub fn partitions(&self, timeout: Duration) -> Result<Vec<PartitionId>, ConsumerError> {
-        let metadata = self.consumer.fetch_metadata(Some(&self.topic), timeout)?;
-        let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
-        let mut partitions: Vec<_> = topic
-            .filter(|topic| topic.error().is_none())
-            .map(|topic| topic.partitions().iter().map(|partition| partition.id()).collect())
-            .unwrap_or_default();
-        if partitions.is_empty() {
-            return Err(ConsumerError::TopicAbsent(self.topic.clone()));
-        }
-        partitions.sort_unstable();
-        Ok(partitions)
-    }
-
-    /// Low and high watermark of a partition.
-    ///
-    /// # Errors
-    /// What kept the answer from coming within `timeout`.
-    pub fn watermarks(&self, partition: PartitionId, timeout: Duration) -> Result<OffsetRange, ConsumerError> {
-        let (low, high) = self.consumer.fetch_watermarks(&self.topic, partition, timeout)?;
-        Ok(OffsetRange::new(low.max(0), high.max(low).max(0)))
-    }
-
-    /// Low and high watermark of every partition that the topic has now.
-    ///
-    /// # Errors
-    /// [`ConsumerError::TopicAbsent`], or what kept an answer from coming within `timeout`.
-    pub fn log_ends(&self, timeout: Duration) -> Result<BTreeMap<PartitionId, OffsetRange>, ConsumerError> {
-        let partitions = self.partitions(timeout)?;
-        partitions
-            .into_iter()
-            .map(|partition| Ok((partition, self.watermarks(partition, timeout)?)))
-            .collect()
-    }
-
-    /// Where a partition that was never read and whose log is `log` starts.
-    ///
-    /// # Errors
-    /// What kept the answer from coming within `timeout`.
-    pub fn start_of(
-        &self,
-        partition: PartitionId,
-        log: OffsetRange,
-        start: StartOffsets,
-        timeout: Duration,
-    ) -> Result<Offset, ConsumerError> {
-        let timestamp_ms = match start {
-            StartOffsets::Earliest => return Ok(log.start),
-            StartOffsets::Latest => return Ok(log.end),
-            StartOffsets::TimestampMs(timestamp_ms) => timestamp_ms,
-        };
-        let mut request = TopicPartitionList::new();
-        request.add_partition_offset(&self.topic, partition, KafkaOffset::Offset(timestamp_ms))?;
-        let answer = self.consumer.offsets_for_times(request, timeout)?;
-        let found = answer
-            .find_partition(&self.topic, partition)
-            .map(|element| element.offset());
-        Ok(match found {
-            Some(KafkaOffset::Offset(offset)) => offset,
-            _ => log.end,
-        })
+    fn consumer(&self) -> &BaseConsumer<LogContext> {
+        self.queue.consumer()
     }
 
     /// Assigns exactly these partitions, each from its offset on. `logs` is what [`Self::log_ends`] said of them. What was
@@ -152,7 +93,7 @@ impl TopicReader {
             self.check_retained(partition, expected, log)?;
             list.add_partition_offset(&self.topic, partition, KafkaOffset::Offset(expected))?;
         }
-        self.consumer.assign(&list)?;
+        self.consumer().assign(&list)?;
         self.assigned = next
             .iter()
             .map(|(&partition, &expected)| {
@@ -169,19 +110,6 @@ impl TopicReader {
         self.first_record_at = None;
         self.end_announced = false;
         Ok(())
-    }
-
-    fn check_retained(&self, partition: PartitionId, expected: Offset, log: OffsetRange) -> Result<(), ConsumerError> {
-        if (log.start..=log.end).contains(&expected) {
-            return Ok(());
-        }
-        Err(ConsumerError::OffsetLost {
-            topic: self.topic.clone(),
-            partition,
-            expected,
-            low: log.start,
-            high: log.end,
-        })
     }
 
     /// The next offset to be sealed, by partition.
@@ -223,26 +151,34 @@ impl TopicReader {
         let mut timeout = wait;
         let mut until_clock = CLOCK_EVERY;
         loop {
-            match self.consumer.poll(timeout) {
-                None => return Ok(Drained::Empty),
-                Some(Ok(message)) => {
-                    let partition = message.partition();
-                    if self.last_partition != Some(partition) {
-                        self.last_partition = Some(partition);
-                        if let Some(state) = self.assigned.get_mut(&partition) {
+            let (batch, last, assigned) = (&mut self.batch, &mut self.last_partition, &mut self.assigned);
+            let found = self.queue.poll(timeout, |polled| match polled {
+                Polled::Nothing => Found::Nothing,
+                Polled::Handled => Found::Other,
+                Polled::Error(error) => Found::Error(error),
+                Polled::End(partition) => {
+                    *last = None;
+                    if let Some(state) = assigned.get_mut(&partition) {
+                        state.at_end = true;
+                    }
+                    Found::Other
+                }
+                Polled::Record(record) => {
+                    if *last != Some(record.partition()) {
+                        *last = Some(record.partition());
+                        if let Some(state) = assigned.get_mut(&record.partition()) {
                             state.at_end = false;
                         }
                     }
-                    push(&mut self.batch, &message);
+                    push(batch, &record);
+                    Found::Record
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    self.last_partition = None;
-                    if let Some(state) = self.assigned.get_mut(&partition) {
-                        state.at_end = true;
-                    }
-                    continue;
-                }
-                Some(Err(error)) => {
+            });
+            match found {
+                Found::Nothing => return Ok(Drained::Empty),
+                Found::Record => {}
+                Found::Other => continue,
+                Found::Error(error) => {
                     self.classify(error)?;
                     continue;
                 }
@@ -303,7 +239,7 @@ impl TopicReader {
 
     /// Closes the open batch: its ranges end at the consumer's position, which also moves over control records.
     fn seal(&mut self) -> Result<RawBatch, ConsumerError> {
-        let positions = self.consumer.position()?;
+        let positions = self.consumer().position()?;
         let mut ranges = Ranges::default();
         for element in positions.elements_for_topic(&self.topic) {
             let (Some(state), KafkaOffset::Offset(position)) =
@@ -337,7 +273,7 @@ impl TopicReader {
                 return;
             }
         }
-        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+        if let Err(error) = self.consumer().commit(&list, CommitMode::Async) {
             tracing::debug!(topic = self.topic, %error, "group offsets were not committed");
         }
     }
@@ -347,7 +283,7 @@ impl TopicReader {
     /// # Errors
     /// What the client library answers.
     pub fn pause(&self) -> Result<(), ConsumerError> {
-        Ok(self.consumer.pause(&self.consumer.assignment()?)?)
+        Ok(self.consumer().pause(&self.consumer().assignment()?)?)
     }
 
     /// Fetches again after [`Self::pause`].
@@ -355,7 +291,7 @@ impl TopicReader {
     /// # Errors
     /// What the client library answers.
     pub fn resume(&self) -> Result<(), ConsumerError> {
-        Ok(self.consumer.resume(&self.consumer.assignment()?)?)
+        Ok(self.consumer().resume(&self.consumer().assignment()?)?)
     }
 }
 
@@ -366,19 +302,22 @@ enum Drained {
     Empty,
 }
 
-fn push(batch: &mut RawBatch, message: &BorrowedMessage<'_>) {
-    let headers = message.headers().map_or_else(Headers::new, |headers| {
-        headers
-            .iter()
-            .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
-            .collect()
-    });
+/// What a poll brought, once the record is in the batch.
+enum Found {
+    Nothing,
+    Record,
+    Other,
+    Error(KafkaError),
+}
+
+fn push(batch: &mut RawBatch, record: &Record<'_>) {
+    let coordinates = (record.partition(), record.offset());
     batch.push(
-        (message.partition(), message.offset()),
-        message.timestamp().to_millis(),
-        message.key(),
-        message.payload(),
-        headers,
+        coordinates,
+        record.timestamp_ms(),
+        record.key(),
+        record.payload(),
+        record.headers(),
     );
 }
 
