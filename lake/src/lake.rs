@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::catalog::{CommitBackend, SqliteBackend};
 use crate::commit::cleanup::{Cleaner, CleanupJob};
+use crate::commit::metadata_file::Unwritten;
 use crate::commit::metadata_json::SnapshotTexts;
 use crate::commit::{CommitPolicy, hint, metadata_file};
 use crate::error::LakeError;
@@ -182,9 +183,14 @@ impl Lake {
             .metadata;
         create_folder(&format!("{location}/data")).await?;
         create_folder(&format!("{location}/metadata")).await?;
-        let metadata_location = metadata_file::first_location(&metadata);
-        let (refs, known) = (BTreeMap::new(), SnapshotTexts::default());
-        let written = metadata_file::write(self, ident, &metadata, metadata_location, refs, &known, &[]).await?;
+        let unwritten = Unwritten {
+            ident,
+            metadata: &metadata,
+            location: metadata_file::first_location(&metadata),
+            refs: BTreeMap::new(),
+            known: &SnapshotTexts::default(),
+        };
+        let written = metadata_file::write(self, unwritten, &[]).await?;
         if !self.backend().create(ident, &written.location).await? {
             // Somebody created it meanwhile; our metadata file is an orphan.
             return self

@@ -19,6 +19,8 @@ use crate::storage::durable;
 /// How long SQLite itself waits for another process's write lock before it answers "busy".
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: u32 = 4;
+/// How long a call waits for one of them.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LOAD: &str = "SELECT metadata_location FROM iceberg_tables
     WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
@@ -73,6 +75,7 @@ impl SqliteBackend {
         }
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options)
             .await
             .map_err(LakeError::catalog("opening the catalog"))?;
@@ -91,10 +94,11 @@ impl SqliteBackend {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
 
-    fn typed(&self, with_type: &'static str, without_type: &'static str) -> &'static str {
+    /// The layout; looked up again while there is none, for a reader may be older than the catalog.
+    async fn layout(&self) -> Result<Layout, LakeError> {
         match self.layout {
-            Layout::WithoutType => without_type,
-            Layout::WithType | Layout::Absent => with_type,
+            Layout::Absent => sqlite_schema::layout(&self.pool).await,
+            known => Ok(known),
         }
     }
 }
@@ -102,10 +106,12 @@ impl SqliteBackend {
 #[async_trait]
 impl CommitBackend for SqliteBackend {
     async fn load(&self, table: &TableName) -> Result<Option<Pointer>, LakeError> {
-        if self.layout == Layout::Absent {
-            return Ok(None);
-        }
-        let row: Option<(Option<String>,)> = sqlx::query_as(self.typed(LOAD, LOAD_WITHOUT_TYPE))
+        let statement = match self.layout().await? {
+            Layout::Absent => return Ok(None),
+            Layout::WithType => LOAD,
+            Layout::WithoutType => LOAD_WITHOUT_TYPE,
+        };
+        let row: Option<(Option<String>,)> = sqlx::query_as(statement)
             .bind(&self.catalog)
             .bind(table.namespace())
             .bind(table.name())
@@ -131,7 +137,11 @@ impl CommitBackend for SqliteBackend {
             .execute(&mut *transaction)
             .await
             .map_err(LakeError::catalog(failed))?;
-        let inserted = sqlx::query(self.typed(INSERT, INSERT_WITHOUT_TYPE))
+        let statement = match self.layout {
+            Layout::WithoutType => INSERT_WITHOUT_TYPE,
+            Layout::WithType | Layout::Absent => INSERT,
+        };
+        let inserted = sqlx::query(statement)
             .bind(&self.catalog)
             .bind(table.namespace())
             .bind(table.name())
@@ -169,10 +179,12 @@ impl CommitBackend for SqliteBackend {
     }
 
     async fn list(&self) -> Result<Vec<TableName>, LakeError> {
-        if self.layout == Layout::Absent {
-            return Ok(Vec::new());
-        }
-        let rows: Vec<(String, String)> = sqlx::query_as(self.typed(LIST, LIST_WITHOUT_TYPE))
+        let statement = match self.layout().await? {
+            Layout::Absent => return Ok(Vec::new()),
+            Layout::WithType => LIST,
+            Layout::WithoutType => LIST_WITHOUT_TYPE,
+        };
+        let rows: Vec<(String, String)> = sqlx::query_as(statement)
             .bind(&self.catalog)
             .fetch_all(&self.pool)
             .await

@@ -13,13 +13,16 @@ use uuid::Uuid;
 
 use super::cleanup::CleanupJob;
 use super::manifests::{ManifestSet, ManifestTask};
-use super::metadata_file::Written;
+use super::metadata_file::{Unwritten, Written};
 use super::retention::{self, RetentionPlan};
 use super::{Committed, SnapshotChange, hint, keys, metadata_file, summary};
 use crate::catalog::Swap;
 use crate::error::{CommitError, LakeError};
 use crate::lake::Lake;
 use crate::table::{LoadedTable, Manifests};
+
+/// Table property: whether superseded metadata files are deleted.
+pub(crate) const DELETE_METADATA: &str = "write.metadata.delete-after-commit.enabled";
 
 /// A new metadata version, written and durable, that only needs the swap.
 pub(super) struct Prepared {
@@ -82,12 +85,16 @@ pub(super) async fn prepare(
     let built = build_metadata(base, snapshot, change.properties, &plan)
         .map_err(LakeError::iceberg("building the new metadata"))
         .map_err(fatal())?;
-    let location = metadata_file::next_location(metadata, base.metadata_location());
     let mut others = set.written;
     others.push(list);
-    let refs = refs_after(base, &built, &plan);
-    let known = base.snapshot_texts();
-    let written = metadata_file::write(lake, base.ident(), &built.metadata, location, refs, known, &others);
+    let unwritten = Unwritten {
+        ident: base.ident(),
+        metadata: &built.metadata,
+        location: metadata_file::next_location(metadata, base.metadata_location()),
+        refs: refs_after(base, &built, &plan),
+        known: base.snapshot_texts(),
+    };
+    let written = metadata_file::write(lake, unwritten, &others);
     Ok(Prepared {
         written: written.await.map_err(fatal())?,
         manifests: set.manifests,
@@ -118,15 +125,25 @@ impl Prepared {
         lake.remember(table.clone());
         hint::write(table.metadata_location()).await;
         let expired = self.expired.iter().filter_map(|id| base.metadata().snapshot_by_id(*id));
-        lake.clean_up(CleanupJob {
-            table: table.clone(),
-            expired: expired.cloned().collect(),
-            superseded_metadata: self
+        // On by default, as `create_table` sets it; who turned it off wants to keep them.
+        let keeps_metadata = table
+            .metadata()
+            .properties()
+            .get(DELETE_METADATA)
+            .is_some_and(|value| value == "false");
+        let superseded = match keeps_metadata {
+            true => Vec::new(),
+            false => self
                 .built
                 .expired_metadata_logs
                 .into_iter()
                 .map(|log| log.metadata_file)
                 .collect(),
+        };
+        lake.clean_up(CleanupJob {
+            table: table.clone(),
+            expired: expired.cloned().collect(),
+            superseded_metadata: superseded,
         });
         Committed {
             table,

@@ -47,18 +47,21 @@ pub(crate) struct Written {
     pub snapshots: SnapshotTexts,
 }
 
-/// Writes `metadata` to `location` and makes it durable together with `others`, which were written before.
-pub(crate) async fn write(
-    lake: &Lake,
-    ident: &TableName,
-    metadata: &TableMetadata,
-    location: String,
-    refs: BTreeMap<String, SnapshotReference>,
-    known: &SnapshotTexts,
-    others: &[String],
-) -> Result<Written, LakeError> {
-    let encoded = metadata_json::encode(metadata, &refs, known).map_err(|error| LakeError::Unusable {
-        table: ident.clone(),
+/// A metadata file that is to be written.
+pub(crate) struct Unwritten<'a> {
+    pub ident: &'a TableName,
+    pub metadata: &'a TableMetadata,
+    pub location: String,
+    pub refs: BTreeMap<String, SnapshotReference>,
+    /// Texts of snapshots that were written before.
+    pub known: &'a SnapshotTexts,
+}
+
+/// Writes the file and makes it durable together with `others`, which were written before.
+pub(crate) async fn write(lake: &Lake, new: Unwritten<'_>, others: &[String]) -> Result<Written, LakeError> {
+    let Unwritten { location, refs, .. } = new;
+    let encoded = metadata_json::encode(new.metadata, &refs, new.known).map_err(|error| LakeError::Unusable {
+        table: new.ident.clone(),
         reason: format!("its metadata cannot be written: {error}"),
     })?;
     let bytes = encoded.bytes.len();

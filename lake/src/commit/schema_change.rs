@@ -5,7 +5,7 @@ use std::sync::Arc;
 use iceberg::TableRequirement;
 use iceberg::spec::{ListType, MapType, NestedField, Schema, StructType, Type};
 
-use super::metadata_file;
+use super::metadata_file::{self, Unwritten};
 use crate::catalog::{Swap, SwapError};
 use crate::error::{CommitError, LakeError};
 use crate::lake::Lake;
@@ -90,10 +90,14 @@ impl Lake {
             .and_then(|builder| builder.build())
             .map_err(LakeError::iceberg("building the new metadata"))
             .map_err(fatal())?;
-        let location = metadata_file::next_location(metadata, base.metadata_location());
-        let (refs, known) = (base.refs().clone(), base.snapshot_texts());
-        let written = metadata_file::write(self, ident, &built.metadata, location, refs, known, &[]);
-        let written = written.await.map_err(fatal())?;
+        let unwritten = Unwritten {
+            ident,
+            metadata: &built.metadata,
+            location: metadata_file::next_location(metadata, base.metadata_location()),
+            refs: base.refs().clone(),
+            known: base.snapshot_texts(),
+        };
+        let written = metadata_file::write(self, unwritten, &[]).await.map_err(fatal())?;
         let swap = Swap {
             table: ident,
             base_location: base.metadata_location(),

@@ -1,15 +1,16 @@
 //! Which manifests a commit merges, so that a table has few of them however many commits it has seen.
 //!
-//! Manifests are in tiers by their number of live files: up to 15, up to 255, up to 4,095. As soon as 16 of one tier lie
-//! there, they become one of the next. A file's entry is thus rewritten at most three times in its life, a snapshot lists at
-//! most some 45 manifests and one more for each 4,096 files, and no commit merges more than 16 manifests.
+//! Manifests are in tiers by their number of live files: up to 15, up to 255, up to 511. As soon as 16 of one of the lower
+//! tiers lie there, or 4 of the third, they become one of the next. A file's entry is thus rewritten at most three times in
+//! its life, a snapshot lists at most some 35 manifests and one more for each 1,024 files, and no merge takes more than
+//! some 2,000 entries, so that the slowest commit stays bounded too.
 
 use iceberg::spec::{ManifestContentType, ManifestFile};
 
-/// Manifests merged into one.
-const FAN_IN: usize = 16;
+/// Each tier's manifests hold so many times the files of the tier below.
+const TIER_FACTOR: u64 = 16;
 /// Manifests with more live files are left as they are.
-const MAX_MERGED_FILES: u64 = 4096;
+const MAX_MERGEABLE_FILES: u64 = 512;
 
 /// Live files of a manifest; `None` where its writer did not count.
 fn live_files(manifest: &ManifestFile) -> Option<u64> {
@@ -17,10 +18,15 @@ fn live_files(manifest: &ManifestFile) -> Option<u64> {
 }
 
 fn tier(live_files: u64) -> u32 {
-    live_files.max(1).ilog(FAN_IN as u64)
+    live_files.max(1).ilog(TIER_FACTOR)
 }
 
-/// Indices of the manifests to merge into one: the 16 oldest of the lowest tier that has so many; empty when none has.
+/// So many manifests of a tier are merged into one.
+fn fan_in(tier: u32) -> usize {
+    if tier < 2 { 16 } else { 4 }
+}
+
+/// Indices of the manifests to merge into one: the oldest of the lowest tier that is full; empty when none is.
 pub(super) fn merge_group(manifests: &[ManifestFile]) -> Vec<usize> {
     let mut candidates: Vec<(u32, i32, i64, usize)> = manifests
         .iter()
@@ -28,15 +34,20 @@ pub(super) fn merge_group(manifests: &[ManifestFile]) -> Vec<usize> {
         .filter(|(_, manifest)| manifest.content == ManifestContentType::Data && manifest.key_metadata.is_none())
         .filter_map(|(index, manifest)| {
             let live = live_files(manifest)?;
-            let mergeable = live * 2 <= MAX_MERGED_FILES;
+            let mergeable = live <= MAX_MERGEABLE_FILES;
             mergeable.then_some((tier(live), manifest.partition_spec_id, manifest.sequence_number, index))
         })
         .collect();
     candidates.sort_unstable();
     candidates
         .chunk_by(|left, right| (left.0, left.1) == (right.0, right.1))
-        .find(|group| group.len() >= FAN_IN)
-        .map(|group| group[..FAN_IN].iter().map(|candidate| candidate.3).collect())
+        .find(|group| group.len() >= fan_in(group[0].0))
+        .map(|group| {
+            group[..fan_in(group[0].0)]
+                .iter()
+                .map(|candidate| candidate.3)
+                .collect()
+        })
         .unwrap_or_default()
 }
 
@@ -68,12 +79,13 @@ mod tests {
     #[test]
     fn ten_thousand_commits_leave_few_manifests_and_cheap_merges() {
         let mut manifests: Vec<ManifestFile> = Vec::new();
-        let (mut most, mut rewritten) = (0, 0u64);
+        let (mut most, mut rewritten, mut largest) = (0, 0, 0u64);
         for commit in 0..10_000 {
             let group = merge_group(&manifests);
             if !group.is_empty() {
                 let live: u64 = group.iter().filter_map(|&index| live_files(&manifests[index])).sum();
                 rewritten += live;
+                largest = largest.max(live);
                 let mut index = 0;
                 manifests.retain(|_| {
                     index += 1;
@@ -88,6 +100,7 @@ mod tests {
         assert_eq!(total, 10_000, "no entry is lost or doubled");
         assert!(most <= 55, "{most} manifests");
         assert!(rewritten <= 30_000, "{rewritten} entries rewritten");
+        assert!(largest <= 2048, "{largest} entries in one merge");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};
 use tapehouse_lake::catalog::{CommitBackend, SqliteBackend, Swap, SwapError};
 use tapehouse_lake::{AppendOutcome, StateError};
 
-use crate::support::{Rig, live_files, settings, stage};
+use crate::support::{Rig, live_files, settings, stage, swap_metadata};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_owners_of_a_range_exactly_one_wins() {
@@ -118,30 +118,7 @@ async fn a_rolled_back_table_halts() {
         .clone()
         .into_builder(Some(current.metadata_location().to_owned()));
     let built = built.set_ref(MAIN_BRANCH, back).unwrap().build().unwrap();
-    let location = format!(
-        "{}/metadata/00009-{}.metadata.json",
-        current.metadata().location(),
-        uuid::Uuid::new_v4()
-    );
-    let json = serde_json::to_vec(&built.metadata).unwrap();
-    rig.lake
-        .file_io()
-        .new_output(&location)
-        .unwrap()
-        .write(json.into())
-        .await
-        .unwrap();
-    let uri = settings(rig.dir.path()).catalog_uri;
-    let backend = SqliteBackend::open(&uri, "default", false).await.unwrap();
-    let swap = Swap {
-        table: &rig.ident,
-        base_location: current.metadata_location(),
-        new_location: &location,
-        metadata: &built.metadata,
-        updates: &built.changes,
-        requirements: &[],
-    };
-    backend.swap(&swap).await.unwrap();
+    swap_metadata(&rig, &current, built).await;
     let error = rig.table().await.stream_state().unwrap_err();
     assert!(matches!(error, StateError::NotInHistory { .. }), "{error}");
     let staged = rig.stage(&[(0, 9, 10)]).await;

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use iceberg::spec::{SnapshotReference, SnapshotRetention};
 use tapehouse_lake::commit::HOURLY_TAG_PREFIX;
 use tapehouse_lake::storage::local_path;
 use tapehouse_lake::{CommitPolicy, LoadedTable, Retention};
 
-use crate::support::{Rig, live_files, metadata_files};
+use crate::support::{Rig, live_files, metadata_files, swap_metadata};
 
 /// Every file that a retained snapshot needs, read from disk.
 async fn reachable(rig: &Rig, table: &LoadedTable) -> HashSet<PathBuf> {
@@ -123,4 +124,59 @@ async fn aged_snapshots_and_tags_go_and_young_ones_stay() {
     );
     check_files(&rig).await;
     assert_eq!(rig.rows().await, (0..20).map(|offset| (0, offset)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_somebody_else_tagged_survives() {
+    let mut rig = Rig::new().await;
+    rig.lake = rig.lake.with_policy(CommitPolicy {
+        retention: Retention {
+            max_age_ms: 300_000,
+            max_snapshots: 10,
+            batch: 2,
+            hourly_tag_age_ms: 0,
+        },
+        ..CommitPolicy::default()
+    });
+    for commit in 0..5 {
+        rig.append(&[(0, commit, commit + 1)]).await;
+    }
+    let base = rig.table().await;
+    let tagged = base.snapshots()[2].snapshot_id();
+    let tag = SnapshotReference::new(tagged, SnapshotRetention::Tag { max_ref_age_ms: None });
+    let built = base
+        .metadata()
+        .as_ref()
+        .clone()
+        .into_builder(Some(base.metadata_location().to_owned()));
+    let built = built.set_ref("audit-2026", tag).unwrap().build().unwrap();
+    swap_metadata(&rig, &base, built).await;
+    for commit in 5..60 {
+        let table = rig.append(&[(0, commit, commit + 1)]).await;
+        assert!(table.metadata().snapshots().len() <= 11);
+    }
+    let table = rig.table().await;
+    let numbers: Vec<i64> = table
+        .snapshots()
+        .iter()
+        .map(|snapshot| snapshot.sequence_number())
+        .collect();
+    assert_eq!(numbers[0], 3, "{numbers:?}");
+    assert!(numbers[1] >= 50, "{numbers:?}");
+    assert_eq!(table.refs()["audit-2026"].snapshot_id, tagged);
+    // All that the tagged snapshot needs is still there, and nothing else of that time is.
+    check_files(&rig).await;
+}
+
+#[tokio::test]
+async fn metadata_stays_under_a_megabyte_whatever_the_summaries_hold() {
+    let rig = Rig::new().await;
+    for commit in 0..220 {
+        let mut staged = rig.stage(&[(0, commit, commit + 1)]).await;
+        staged.summary.insert("tapehouse.note".to_owned(), "x".repeat(6000));
+        let table = crate::support::committed(rig.lake.append(&rig.ident, &staged).await.unwrap());
+        assert!(table.metadata_bytes() < 1_000_000, "{}", table.metadata_bytes());
+    }
+    let kept = rig.table().await.metadata().snapshots().len();
+    assert!((100..=150).contains(&kept), "{kept}");
 }

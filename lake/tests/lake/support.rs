@@ -21,6 +21,7 @@ use parquet::file::properties::WriterProperties;
 use tapehouse_core::append::AppendRequest;
 use tapehouse_core::offsets::{OffsetRange, Ranges};
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
+use tapehouse_lake::catalog::{CommitBackend, SqliteBackend, Swap};
 use tapehouse_lake::{AppendOutcome, Lake, LakeSettings, LoadedTable, NewTable, StagedAppend, TableName};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -212,6 +213,36 @@ pub async fn live_files(lake: &Lake, table: &LoadedTable) -> Vec<(String, u64)> 
         files.extend(alive.map(|entry| (entry.file_path().to_owned(), entry.record_count())));
     }
     files
+}
+
+/// Makes `built` the table's metadata, as another engine would: no snapshot, no check.
+pub async fn swap_metadata(rig: &Rig, base: &LoadedTable, built: iceberg::spec::TableMetadataBuildResult) {
+    let version = base.metadata().metadata_log().len() + 1;
+    let location = format!(
+        "{}/metadata/{version:05}-{}.metadata.json",
+        base.metadata().location(),
+        Uuid::new_v4()
+    );
+    let json = serde_json::to_vec(&built.metadata).unwrap();
+    rig.lake
+        .file_io()
+        .new_output(&location)
+        .unwrap()
+        .write(json.into())
+        .await
+        .unwrap();
+    let backend = SqliteBackend::open(&settings(rig.dir.path()).catalog_uri, "default", false)
+        .await
+        .unwrap();
+    let swap = Swap {
+        table: &rig.ident,
+        base_location: base.metadata_location(),
+        new_location: &location,
+        metadata: &built.metadata,
+        updates: &built.changes,
+        requirements: &[],
+    };
+    backend.swap(&swap).await.unwrap();
 }
 
 /// The table's metadata folder.

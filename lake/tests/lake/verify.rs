@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 
 use tapehouse_core::state::STATE_PROPERTY;
-use tapehouse_lake::catalog::{CommitBackend, SqliteBackend, Swap};
 use tapehouse_lake::commit::{CommitOutcome, SnapshotChange, keys};
 use tapehouse_lake::verify::{Verified, verify};
 use tapehouse_lake::{CommitError, LoadedTable};
 use uuid::Uuid;
 
-use crate::support::{Rig, settings, write_file};
+use crate::support::{Rig, swap_metadata, write_file};
 
 async fn check(rig: &Rig) -> Verified {
     verify(&rig.lake, &rig.table().await, |_| {}).await.unwrap()
@@ -157,31 +156,7 @@ async fn a_state_that_was_changed_alone_is_found() {
         .clone()
         .into_builder(Some(current.metadata_location().to_owned()));
     let built = built.set_properties(properties).unwrap().build().unwrap();
-    let location = format!(
-        "{}/metadata/00002-{}.metadata.json",
-        current.metadata().location(),
-        Uuid::new_v4()
-    );
-    let json = serde_json::to_vec(&built.metadata).unwrap();
-    rig.lake
-        .file_io()
-        .new_output(&location)
-        .unwrap()
-        .write(json.into())
-        .await
-        .unwrap();
-    let backend = SqliteBackend::open(&settings(rig.dir.path()).catalog_uri, "default", false)
-        .await
-        .unwrap();
-    let swap = Swap {
-        table: &rig.ident,
-        base_location: current.metadata_location(),
-        new_location: &location,
-        metadata: &built.metadata,
-        updates: &built.changes,
-        requirements: &[],
-    };
-    backend.swap(&swap).await.unwrap();
+    swap_metadata(&rig, &current, built).await;
     let verified = check(&rig).await;
     assert_eq!(invariants(&verified), ["I2"]);
 }
