@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::stream::{self, StreamExt as _};
 use tapehouse_kafka::decode::{SchemaEntry, Schemas, arrow_schema};
 use tapehouse_kafka::registry::{RegistryClient, RegistryError};
 use tapehouse_lake::NewColumn;
@@ -11,6 +12,8 @@ use tapehouse_lake::bronze::BronzeLayout;
 
 /// An id that the registry does not know is asked for again for so long before its records are kept undecoded.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
+/// Requests to the registry at once.
+const CONCURRENT_LOOK_UPS: usize = 16;
 /// Schemas kept; beyond, the book starts afresh.
 const MAX_SCHEMAS: usize = 1024;
 
@@ -37,15 +40,29 @@ impl SchemaBook {
             self.settled.clear();
         }
         let mut schemas = Schemas::with_capacity(ids.len());
-        for &id in ids {
-            let entry = match self.settled.get(&id) {
-                Some(entry) => entry.clone(),
-                None => match self.registry.schema_by_id_retrying(id, UNKNOWN_FOR).await {
-                    Ok(json) => SchemaEntry::Known(json),
-                    Err(RegistryError::Unknown { .. }) => SchemaEntry::Unknown,
-                    Err(error @ RegistryError::Unsupported { .. }) => SchemaEntry::Conflict(error.to_string().into()),
-                    Err(error) => return Err(error),
-                },
+        let mut unsettled = Vec::new();
+        for id in ids {
+            match self.settled.get(id) {
+                Some(entry) => {
+                    schemas.insert(*id, entry.clone());
+                }
+                None => unsettled.push(*id),
+            }
+        }
+        // One allowance of retries for the whole batch: garbage that names a thousand ids must not cost it a thousand times.
+        let started = Instant::now();
+        let registry = &self.registry;
+        let answers = stream::iter(unsettled).map(|id| async move {
+            let allowance = UNKNOWN_FOR.saturating_sub(started.elapsed());
+            (id, registry.schema_by_id_retrying(id, allowance).await)
+        });
+        let mut answers = answers.buffer_unordered(CONCURRENT_LOOK_UPS);
+        while let Some((id, answer)) = answers.next().await {
+            let entry = match answer {
+                Ok(json) => SchemaEntry::Known(json),
+                Err(RegistryError::Unknown { .. }) => SchemaEntry::Unknown,
+                Err(error @ RegistryError::Unsupported { .. }) => SchemaEntry::Conflict(error.to_string().into()),
+                Err(error) => return Err(error),
             };
             schemas.insert(id, entry);
         }
