@@ -2,11 +2,11 @@
 """Records that the node's own generator does not make: other schemas, transactions that abort, keys that are compacted away.
 
     produce.py --bootstrap B --registry URL --topic T --count N [--first I] [--shape trade|venue|iso]
-               [--keys K] [--headers] [--bad-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
+               [--keys K] [--headers] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
 
 The topic must exist. The schema is registered under TOPIC-value. Prints JSON: sent, visible (to read_committed), aborted, bad,
 tombstones, schema_id. With --per-transaction each N records are a transaction, and each K-th of these is aborted, the last one too;
---hang leaves one more transaction open, as a producer does that dies.
+--hang leaves one more transaction open, as a producer does that dies. An unknown record names a schema id that no registry has.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import fastavro
 from confluent_kafka import Producer
 
 TIME_US = 1_767_623_400_000_000  # 2026-01-05T14:30:00Z
+NOBODYS_SCHEMA_ID = 0x7FFF_FFF0
 OPTIONAL_STRING, OPTIONAL_DOUBLE = ["null", "string"], ["null", "double"]
 TIMESTAMP = {"type": "long", "logicalType": "timestamp-micros"}
 
@@ -79,10 +80,11 @@ class Feed:
             return None, "tombstones"
         if self.args.bad_every and i % self.args.bad_every == self.args.bad_every - 1:
             return b"\x07this is no Avro", "bad"
+        is_unknown = self.args.unknown_every and i % self.args.unknown_every == self.args.unknown_every - 1
         out = io.BytesIO()
-        out.write(struct.pack(">bI", 0, self.schema_id))
+        out.write(struct.pack(">bI", 0, NOBODYS_SCHEMA_ID if is_unknown else self.schema_id))
         fastavro.schemaless_writer(out, self.schema, trade(self.args.shape, i))
-        return out.getvalue(), None
+        return out.getvalue(), "bad" if is_unknown else None
 
     def delivered(self, error, _message):
         self.failed += error is not None
@@ -145,7 +147,7 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--shape", choices=("trade", "venue", "iso"), default="trade")
     parser.add_argument("--keys", type=int, default=1 << 30)
-    for name in ("bad-every", "tombstone-every", "per-transaction", "abort-every"):
+    for name in ("bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--hang", action="store_true")

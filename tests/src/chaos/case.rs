@@ -224,7 +224,15 @@ impl<'a> Performance<'a> {
         let at = self.kill_after(&mut node, rows)?;
         let state = self.site.state_dir("a").join("state");
         let done = damage(&mut self.rng, &state)?;
-        self.finish("a")?;
+        let mut node = self.start("a", None)?;
+        node.wait_for_code(0, PATIENCE)?;
+        let log = node.log();
+        let is_said = self.case.act != Act::StateCorrupted || log.contains("checkpoints were damaged: set aside");
+        if !is_said {
+            return Err(Error::unexpected(format!(
+                "the node does not say that its state was damaged:\n{log}"
+            )));
+        }
         Ok(format!("killed at {}, {done}", self.shown(at)))
     }
 

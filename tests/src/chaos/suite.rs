@@ -49,9 +49,15 @@ pub fn run(
             sources.push(case.source);
         }
     }
-    let ground = Ground::prepare(scratch.path(), options.records, options.seed, &sources).inspect_err(|_| {
-        scratch.keep();
-    })?;
+    let ground = match Ground::prepare(scratch.path(), options.records, options.seed, &sources) {
+        Ok(ground) => ground,
+        Err(error) => {
+            if !matches!(error, Error::Needs(_)) {
+                scratch.keep();
+            }
+            return Err(error);
+        }
+    };
     let (next, reports) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.clamp(1, 8) {

@@ -1,6 +1,6 @@
 //! Schemas that change while a node runs, and times as text.
 
-use tapehouse_tests::{Feed, stack};
+use tapehouse_tests::{Error, Feed, Node, NodeOptions, stack};
 
 use crate::support::{PATIENCE, await_rows, equal, forever, site, with};
 
@@ -56,5 +56,47 @@ fn iso_8601_strings_become_instants_and_nonsense_a_decode_error() {
         equal("instants of that minute", answers[1][0][0].as_u64(), Some(900))?;
         equal("bad timestamps", answers[2][0][0].as_u64(), Some(100))?;
         equal("type", answers[3][0][0].as_str(), Some("TIMESTAMP WITH TIME ZONE"))
+    });
+}
+
+#[test]
+fn records_of_a_schema_that_nobody_knows_are_kept_undecoded() {
+    with(stack(), "unknown", |servers, folder| {
+        let (site, topic) = site(servers, folder, "schemas.unknown", 2)?;
+        let options = ["--unknown-every", "10", "--tombstone-every", "25"];
+        let sent = Feed::of(servers).produce(&topic.topic, 1000, &options)?;
+        // The id is asked for again for 10 s: it might be just being registered.
+        site.catch_up("a", PATIENCE)?;
+        site.demand(&topic, Some(1000))?;
+        let answers = site.query(
+            &topic,
+            &[
+                "SELECT count(*) FROM t WHERE decode_error = 'unknown_schema_id: 2147483632' AND raw_value IS NOT NULL AND side IS NULL",
+                "SELECT count(*) FROM t WHERE decode_error = 'tombstone' AND raw_value IS NULL AND side IS NULL AND kafka_key IS NOT NULL",
+                "SELECT count(*) FROM t WHERE decode_error IS NULL AND side IS NOT NULL",
+            ],
+        )?;
+        equal("unknown", answers[0][0][0].as_u64(), Some(sent.bad))?;
+        equal("tombstones", answers[1][0][0].as_u64(), Some(sent.tombstones))?;
+        equal(
+            "decoded",
+            answers[2][0][0].as_u64(),
+            Some(1000 - sent.bad - sent.tombstones),
+        )
+    });
+}
+
+#[test]
+fn a_registry_that_knows_nothing_of_the_topic_stops_it() {
+    with(stack(), "wrong-registry", |servers, folder| {
+        let (site, topic) = site(servers, folder, "schemas.elsewhere", 1)?;
+        Feed::of(servers).produce(&topic.topic, 50, &["--unknown-every", "1"])?;
+        let mut node = Node::start(&site, "a", &NodeOptions::default())?;
+        node.wait_for_code(1, PATIENCE)?;
+        equal("table", site.progress(&topic.table), None)?;
+        if node.log().contains("wrong_registry") {
+            return Ok(());
+        }
+        Err(Error::unexpected(format!("the node does not say why:\n{}", node.log())))
     });
 }

@@ -11,7 +11,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Runs a test with the servers and a folder of its own; without servers it is skipped.
 pub fn with(stack: Option<Stack>, label: &str, test: impl FnOnce(&Servers, &Path) -> Result<(), Error>) {
     let Some(stack) = stack else { return };
-    let scratch = Scratch::new(label).unwrap();
+    let scratch = match Scratch::new(label) {
+        Ok(scratch) => scratch,
+        Err(error) => panic!("{error}"),
+    };
     if let Err(error) = test(&stack, scratch.path()) {
         panic!("{error}");
     }
@@ -23,7 +26,12 @@ pub fn site(servers: &Servers, folder: &Path, topic: &str, partitions: u32) -> R
     if partitions > 0 {
         Feed::of(servers).admin(&["create", &topic.topic, &partitions.to_string()])?;
     }
-    let site = Site::new(folder, servers, &[topic.clone()], "[commit]\nmax_age_ms = 100")?;
+    let site = Site::new(
+        folder,
+        servers,
+        std::slice::from_ref(&topic),
+        "[commit]\nmax_age_ms = 100",
+    )?;
     Ok((site, topic))
 }
 

@@ -51,7 +51,12 @@ fn a_compacted_topic_is_complete_as_far_as_kafka_holds_it() {
         // A record in a segment of its own: the one before is closed by it and can be cleaned.
         feed.produce(&topic.topic, 1, &["--first", "5000", "--keys", "50"])?;
         feed.admin(&["await-count", &topic.topic, "51"])?;
-        let site = Site::new(folder, servers, &[topic.clone()], "[commit]\nmax_age_ms = 100")?;
+        let site = Site::new(
+            folder,
+            servers,
+            std::slice::from_ref(&topic),
+            "[commit]\nmax_age_ms = 100",
+        )?;
         site.catch_up("a", PATIENCE)?;
         site.demand(&topic, Some(51))?;
         let deep = site.ask_verify(&topic, &["--deep", "--compacted"])?;
