@@ -1,0 +1,157 @@
+//! `cargo xtask bench`: throughput, freshness and commits, with what must hold.
+#![allow(clippy::print_stdout, reason = "a command line program: its output is its purpose")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use serde_json::{Map, Value};
+use tapehouse_benches::report::Check;
+use tapehouse_benches::{Outcome, commits, freshness, throughput};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench                                    throughput on 2,000,000 trades
+  cargo xtask bench --records 10000000 --check         the figures that the project promises; 1 where one is missed
+  cargo xtask bench --freshness --rate 5000 --seconds 60
+  cargo xtask bench --commits 5000
+  cargo xtask bench --all --check -o json
+
+Kafka and Apicurio are started for it and stopped again. Each bench says how loaded the machine was: figures of one
+run are compared with each other, never with those of another machine.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+/// End to end on real Kafka, with the limit loop beside it.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", after_help = EXAMPLES)]
+struct Args {
+    /// Trades in the topic
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    records: u64,
+    /// Turns in which limit, node and kcat run one after the other
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Seed of the trades
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Measure how long after it was produced a record is visible
+    #[arg(long)]
+    freshness: bool,
+    /// Freshness: trades a second
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// Freshness: how long
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// Measure so many small commits
+    #[arg(long, value_name = "N")]
+    commits: Option<usize>,
+    /// Commits: one so often, in milliseconds; 0: as fast as they go
+    #[arg(long, default_value_t = 50)]
+    age_ms: u64,
+    /// Commits: rows of each
+    #[arg(long, default_value_t = 250)]
+    rows: usize,
+    /// All three benches
+    #[arg(long)]
+    all: bool,
+    /// Exit with 1 where a figure misses its limit
+    #[arg(long)]
+    check: bool,
+    /// Folder for servers, tables and files; it is kept [default: a temporary one]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// How results are written
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(checks) if args.check && checks.iter().any(|check| !check.holds) => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Outcome<Vec<Check>> {
+    let temporary = tempfile::Builder::new().prefix("tapehouse-bench-").tempdir()?;
+    let root = args.dir.as_deref().unwrap_or(temporary.path());
+    let mut results = Results {
+        output: args.output,
+        json: Map::new(),
+        checks: Vec::new(),
+    };
+    if args.all || !(args.freshness || args.commits.is_some()) {
+        let options = throughput::Options {
+            records: args.records,
+            runs: args.runs,
+            seed: args.seed,
+        };
+        let report = throughput::run(options, &folder(root, "throughput")?, &say)?;
+        results.add("throughput", &report, &report.checks, &report.text())?;
+    }
+    if args.all || args.freshness {
+        let options = freshness::Options {
+            rate: args.rate,
+            seconds: args.seconds,
+        };
+        let report = freshness::run(options, &folder(root, "freshness")?, &say)?;
+        results.add("freshness", &report, &report.checks, &report.text())?;
+    }
+    if let Some(commits) = args.commits.or(args.all.then_some(5000)) {
+        let options = commits::Options {
+            commits,
+            age: Duration::from_millis(args.age_ms),
+            rows: args.rows,
+        };
+        let report = commits::run(options, &folder(root, "commits")?, &say)?;
+        results.add("commits", &report, &report.checks, &report.text())?;
+    }
+    if args.output == Output::Json {
+        println!("{}", serde_json::to_string_pretty(&results.json)?);
+    }
+    Ok(results.checks)
+}
+
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn folder(root: &Path, name: &str) -> Outcome<PathBuf> {
+    let folder = root.join(name);
+    if folder.exists() {
+        return Err(format!("{} exists; a bench begins with nothing", folder.display()).into());
+    }
+    std::fs::create_dir_all(&folder)?;
+    Ok(std::path::absolute(folder)?)
+}
+
+struct Results {
+    output: Output,
+    json: Map<String, Value>,
+    checks: Vec<Check>,
+}
+
+impl Results {
+    fn add(&mut self, name: &str, report: &impl serde::Serialize, checks: &[Check], text: &str) -> Outcome<()> {
+        self.json.insert(name.to_owned(), serde_json::to_value(report)?);
+        if self.output == Output::Table {
+            println!("{text}");
+            checks.iter().for_each(|check| println!("{}", check.line()));
+            println!();
+        }
+        self.checks.extend_from_slice(checks);
+        Ok(())
+    }
+}
