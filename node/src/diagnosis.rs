@@ -1,5 +1,6 @@
 //! Why data is not visible, where it is not: a pure function of what tables and Kafka say.
 
+use crate::console::ago;
 use crate::view::{PartitionView, TopicView};
 
 /// Freshness alert of bronze: behind and without a commit for so long means stale, in milliseconds.
@@ -92,8 +93,9 @@ pub fn diagnose(view: &TopicView, cluster: &str, now_ms: i64) -> Diagnosis {
         return diagnosis(Standing::Halted, true, reason);
     }
     let age_ms = table.size.last_commit_ms.map(|last| now_ms.saturating_sub(last).max(0));
-    let last = age_ms.map_or("no commit yet".to_owned(), |age| {
-        format!("last commit {} s ago", age / 1000)
+    let last = table.size.last_commit_ms;
+    let last = last.map_or("no commit yet".to_owned(), |last| {
+        format!("last commit {}", ago(last, now_ms))
     });
     match (view.lag(), age_ms) {
         (0, _) if state.next.is_empty() => diagnosis(Standing::Waiting, false, "the topic has no records"),

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::Registry;
-use tapehouse_actors::{
-    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, StartError, StopReport, TopicSettings, TopicState,
-};
+use prometheus::proto::{Metric, MetricFamily};
+use tapehouse_actors::{CommitPolicy, NodeHandle, NodeProgress, NodeSettings, StartError, TopicSettings, TopicState};
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
 
@@ -69,6 +68,16 @@ pub struct Pipeline {
     node: NodeHandle,
     http: HttpServer,
     latest: Arc<Mutex<NodeProgress>>,
+    metrics: Registry,
+}
+
+/// How a pipeline stopped.
+#[derive(Clone, Debug)]
+pub struct Stopped {
+    /// Whether everything polled was committed, instead of dropped at the deadline.
+    pub drained: bool,
+    /// What was done, the commits of the stop itself included.
+    pub progress: NodeProgress,
 }
 
 impl Pipeline {
@@ -85,7 +94,12 @@ impl Pipeline {
         let node = NodeHandle::start(settings, &registry)
             .await
             .map_err(|error| start_failure(&error))?;
-        let pipeline = Self { node, http, latest };
+        let pipeline = Self {
+            node,
+            http,
+            latest,
+            metrics: registry,
+        };
         pipeline.progress();
         Ok(pipeline)
     }
@@ -108,8 +122,38 @@ impl Pipeline {
     }
 
     /// Stops: staged work is committed or dropped, within [`STOP_DEADLINE`].
-    pub async fn stop(self) -> StopReport {
-        self.node.stop(STOP_DEADLINE).await
+    pub async fn stop(self) -> Stopped {
+        let mut progress = self.progress();
+        let report = self.node.stop(STOP_DEADLINE).await;
+        // The node is gone; what it committed at the very end is in its counters.
+        let counters = Counters::of(&self.metrics);
+        for topic in &mut progress.topics {
+            let undecodable = counters.get("tapehouse_records_total", &topic.topic, "undecodable");
+            topic.rows_committed = undecodable + counters.get("tapehouse_records_total", &topic.topic, "decoded");
+            topic.undecodable = undecodable;
+            topic.commits = counters.get("tapehouse_commits_total", &topic.table, "committed");
+        }
+        Stopped {
+            drained: report.drained,
+            progress,
+        }
+    }
+}
+
+/// Counters of the metrics registry that have a subject (topic or table) and an outcome.
+struct Counters(Vec<MetricFamily>);
+
+impl Counters {
+    fn of(registry: &Registry) -> Self {
+        Self(registry.gather())
+    }
+
+    fn get(&self, name: &str, subject: &str, outcome: &str) -> u64 {
+        let has = |metric: &Metric, value: &str| metric.get_label().iter().any(|label| label.value() == value);
+        let family = self.0.iter().find(|family| family.name() == name);
+        let metrics = family.into_iter().flat_map(MetricFamily::get_metric);
+        let found = metrics.filter(|metric| has(metric, subject) && has(metric, outcome));
+        found.map(|metric| metric.get_counter().get_value() as u64).sum()
     }
 }
 
@@ -220,6 +264,22 @@ mod tests {
         ));
         let reason = not_ready(&progress).unwrap();
         assert_eq!(reason, "c: stopped: [offset_lost] gone\nd: attempt 3 failed: away");
+    }
+
+    #[test]
+    fn counters_are_found_by_subject_and_outcome() {
+        let registry = Registry::new();
+        let options = prometheus::Opts::new("tapehouse_records_total", "x");
+        let counter = prometheus::IntCounterVec::new(options, &["topic", "outcome"]).unwrap();
+        registry.register(Box::new(counter.clone())).unwrap();
+        counter.with_label_values(&["a", "decoded"]).inc_by(5);
+        counter.with_label_values(&["b", "decoded"]).inc_by(7);
+        counter.with_label_values(&["a", "undecodable"]).inc();
+        let counters = Counters::of(&registry);
+        assert_eq!(counters.get("tapehouse_records_total", "a", "decoded"), 5);
+        assert_eq!(counters.get("tapehouse_records_total", "a", "undecodable"), 1);
+        assert_eq!(counters.get("tapehouse_records_total", "c", "decoded"), 0);
+        assert_eq!(counters.get("other", "a", "decoded"), 0);
     }
 
     #[test]

@@ -27,7 +27,7 @@ Examples:
 SIGTERM and Ctrl-C stop within 10 s: what is staged is committed or dropped, and read again from Kafka the next time.
 Without --until-caught-up that is exit code 0; with it, interrupted is 130.";
 
-/// With --until-caught-up: a topic that fails for so long without a break ends the run.
+/// With --until-caught-up: failing for so long without a commit in between ends the run.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// Arguments of `run`.
@@ -86,12 +86,12 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     );
     let end = watch(&pipeline, &live, args.until_caught_up, &mut signals).await;
     live.clear();
-    let progress = pipeline.progress();
-    if !stop(pipeline, &mut signals).await {
-        return Err(Failure::with(Exit::Interrupted, "stopped at once by a second signal"));
-    }
+    let seconds = started.elapsed();
+    let progress = stop(pipeline, &mut signals)
+        .await
+        .ok_or_else(|| Failure::with(Exit::Interrupted, "stopped at once by a second signal"))?;
     if args.until_caught_up || global.output == OutputFormat::Json {
-        show(&progress, started.elapsed(), global.output);
+        show(&progress, seconds, global.output);
     }
     end
 }
@@ -138,7 +138,7 @@ async fn watch(
     let line = live.line();
     let mut tick = tokio::time::interval(TICK);
     let mut caught_up = std::pin::pin!(pipeline.node().caught_up());
-    let mut failing_since: Option<Instant> = None;
+    let mut patience = Patience::new();
     loop {
         tokio::select! {
             signal = signals.next() => {
@@ -153,31 +153,59 @@ async fn watch(
             _ = tick.tick() => {
                 let progress = pipeline.progress();
                 line.set_message(progress_line(&progress));
-                let failing = progress.topics.iter().find_map(|topic| match &topic.state {
-                    TopicState::Retrying { error, .. } => Some(format!("{}: {error}", topic.topic)),
-                    _ => None,
-                });
-                failing_since = failing.as_ref().map(|_| failing_since.unwrap_or_else(Instant::now));
-                if let (true, Some(failing), Some(since)) = (until_caught_up, failing, failing_since)
-                    && since.elapsed() > GIVE_UP_AFTER
-                {
-                    return Err(Failure::unreachable(format!("no way on for {} s: {failing}", GIVE_UP_AFTER.as_secs())));
+                if let (true, Some(error)) = (until_caught_up, patience.exhausted(&progress)) {
+                    return Err(Failure::unreachable(format!("nothing committed for {} s: {error}", GIVE_UP_AFTER.as_secs())));
                 }
             }
         }
     }
 }
 
-/// Stops the node; false where a second signal did not want to wait.
-async fn stop(pipeline: Pipeline, signals: &mut StopSignals) -> bool {
+/// How long a run that is to end has been failing without committing anything.
+struct Patience {
+    since: Instant,
+    rows: u64,
+    error: Option<String>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            rows: 0,
+            error: None,
+        }
+    }
+
+    /// The error that stands in the way, once that has lasted for too long.
+    fn exhausted(&mut self, progress: &NodeProgress) -> Option<&str> {
+        let rows = Totals::of(progress).rows;
+        if rows > self.rows {
+            *self = Self { rows, ..Self::new() };
+        }
+        // Between two attempts a topic is starting, which says nothing yet.
+        let failing = progress.topics.iter().find_map(|topic| match &topic.state {
+            TopicState::Retrying { error, .. } => Some(format!("{}: {error}", topic.topic)),
+            _ => None,
+        });
+        if self.error.is_none() && failing.is_some() {
+            self.since = Instant::now();
+        }
+        self.error = failing.or_else(|| self.error.take());
+        self.error.as_deref().filter(|_| self.since.elapsed() > GIVE_UP_AFTER)
+    }
+}
+
+/// Stops the node; `None` where a second signal did not want to wait.
+async fn stop(pipeline: Pipeline, signals: &mut StopSignals) -> Option<NodeProgress> {
     tokio::select! {
-        report = pipeline.stop() => {
-            if !report.drained {
+        stopped = pipeline.stop() => {
+            if !stopped.drained {
                 tracing::warn!("staged rows were dropped at the deadline; the next start reads them from Kafka again");
             }
-            true
+            Some(stopped.progress)
         }
-        _ = signals.next() => false,
+        _ = signals.next() => None,
     }
 }
 
@@ -239,7 +267,7 @@ fn show(progress: &NodeProgress, elapsed: Duration, output: OutputFormat) {
         )
     });
     print(&format!(
-        "caught up: {} records in {seconds:.1} s ({} a second), {} commits{used}",
+        "{} records in {seconds:.1} s ({} a second), {} commits{used}",
         grouped(totals.rows),
         grouped(rate),
         grouped(totals.commits)

@@ -31,7 +31,7 @@ pub fn introduction(stage: &Stage) -> String {
     )
 }
 
-/// A heading and a line for each topic, redrawn in place.
+/// A heading and a line for each topic, redrawn in place; fits into 80 columns, as a line that wraps is drawn wrongly.
 pub struct Screen {
     head: ProgressBar,
     topics: Vec<ProgressBar>,
@@ -54,8 +54,8 @@ impl Screen {
     pub fn update(&self, produced: u64, progress: &NodeProgress) {
         let style = Style::of_stderr();
         let heading = format!(
-            "{:<16}{:>13}{:>9}{:>9}{:>13}  {}",
-            "TOPIC", "COMMITTED", "LAG", "COMMITS", "UNDECODABLE", "PRODUCE TO VISIBLE"
+            "{:<15}{:>11}{:>8}{:>9}{:>6}  {}",
+            "TOPIC", "COMMITTED", "LAG", "COMMITS", "BAD", "PRODUCE TO VISIBLE"
         );
         self.head.set_message(style.bold(&heading));
         for (line, topic) in self.topics.iter().zip(&progress.topics) {
@@ -65,7 +65,7 @@ impl Screen {
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = committed as f64 / seconds.max(0.1);
         let text = format!(
-            "{} produced, {} committed, {} a second, {seconds:.0} s. Ctrl-C stops.",
+            "{} produced, {} committed, {}/s, {seconds:.0} s. Ctrl-C stops.",
             grouped(produced),
             grouped(committed),
             grouped(rate as u64)
@@ -102,7 +102,7 @@ fn topic_line(topic: &TopicProgress, style: Style) -> String {
         },
     };
     format!(
-        "{:<16}{:>13}{:>9}{:>9}{:>13}  {state}",
+        "{:<15}{:>11}{:>8}{:>9}{:>6}  {state}",
         topic.topic,
         grouped(topic.rows_committed),
         grouped(behind),
