@@ -7,16 +7,30 @@ use crate::support::Rig;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_commits() {
-    const COMMITS: i64 = 1000;
+    commit_many(1000, Duration::ZERO).await;
+}
+
+/// The pace of an eager committer, for as long as it takes to fill all that retention bounds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes five minutes: run it by hand on a quiet machine"]
+async fn five_thousand_commits_take_no_longer_at_the_end() {
+    let times = commit_many(5000, Duration::from_millis(50)).await;
+    let (early, late) = (median(&times[50..100]), median(&times[4950..]));
+    assert!(late <= early.mul_f64(1.5), "{early:?} at 50-100, {late:?} at the end");
+}
+
+/// Commits, checks what the table lists, and returns how long each commit took.
+async fn commit_many(commits: i64, pause: Duration) -> Vec<Duration> {
     let rig = Rig::new().await;
     let mut written = HashSet::new();
     let mut times = Vec::new();
-    for commit in 0..COMMITS {
+    for commit in 0..commits {
         let staged = rig.stage(&[(0, commit, commit + 1)]).await;
         written.extend(staged.files.iter().map(|file| file.file_path().to_owned()));
         let started = Instant::now();
         crate::support::committed(rig.lake.append(&rig.ident, &staged).await.unwrap());
         times.push(started.elapsed());
+        tokio::time::sleep(pause).await;
     }
     let table = rig.table().await;
     let manifests = table.manifests(rig.lake.file_io()).await.unwrap();
@@ -34,16 +48,17 @@ async fn a_thousand_commits() {
     }
     entries.sort();
     let numbers: Vec<i64> = entries.iter().map(|entry| entry.0).collect();
-    assert_eq!(numbers, (1..=COMMITS).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=commits).collect::<Vec<_>>());
     let listed: HashSet<String> = entries.into_iter().map(|entry| entry.1).collect();
     assert_eq!(listed, written);
     eprintln!(
         "median commit: {:?} at 50-100, {:?} at the end; slowest {:?}; metadata {} bytes",
         median(&times[50..100]),
-        median(&times[950..]),
+        median(&times[times.len() - 50..]),
         times.iter().max().unwrap(),
         table.metadata_bytes()
     );
+    times
 }
 
 fn median(times: &[Duration]) -> Duration {
