@@ -1,10 +1,12 @@
 //! Servers that go away and come back.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use tapehouse_tests::{Feed, Server, stack_alone};
+use tapehouse_tests::{Error, Feed, Server, Site, Topic, stack, stack_alone};
 
-use crate::support::{await_rows, forever, site, stays, with};
+use crate::support::{await_rows, equal, forever, site, stays, with};
 
 #[test]
 fn a_registry_that_is_away_is_waited_for() {
@@ -24,7 +26,7 @@ fn a_registry_that_is_away_is_waited_for() {
         drop(node);
         site.demand(&topic, Some(2000))?;
         let undecodable = site.query(&topic, &["SELECT count(*) FROM t WHERE decode_error IS NOT NULL"])?;
-        crate::support::equal("undecodable", undecodable[0][0][0].as_u64(), Some(0))
+        equal("undecodable", undecodable[0][0][0].as_u64(), Some(0))
     });
 }
 
@@ -44,5 +46,50 @@ fn a_broker_that_is_killed_and_restarted_is_read_on() {
         await_rows(&site, &topic, &mut node, 5000)?;
         drop(node);
         site.demand(&topic, Some(5000)).map(|_| ())
+    });
+}
+
+/// Holds the catalog's write lock until it is dropped.
+struct Lock(Child);
+
+impl Lock {
+    fn on(site: &Site, topic: &Topic) -> Result<Self, Error> {
+        let mut command = site.tools().python("feeds/damage.py");
+        command.arg(site.catalog()).args([topic.table.as_str(), "locked"]);
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut lock = Self(spawned.map_err(Error::io("damage.py"))?);
+        let mut said = String::new();
+        if let Some(output) = lock.0.stdout.take() {
+            let read = BufReader::new(output).read_line(&mut said);
+            read.map_err(Error::io("damage.py"))?;
+        }
+        equal("the lock", said.trim(), "locked")?;
+        Ok(lock)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_catalog_that_is_locked_is_waited_for() {
+    with(stack(), "locked", |servers, folder| {
+        let (site, topic) = site(servers, folder, "outage.catalog", 2)?;
+        let feed = Feed::of(servers);
+        feed.produce(&topic.topic, 1000, &[])?;
+        let mut node = forever(&site, "a")?;
+        await_rows(&site, &topic, &mut node, 1000)?;
+        let lock = Lock::on(&site, &topic)?;
+        feed.produce(&topic.topic, 1000, &["--first", "1000"])?;
+        // Longer than SQLite itself waits for a lock.
+        stays(Duration::from_secs(8), || site.progress(&topic.table))?;
+        drop(lock);
+        await_rows(&site, &topic, &mut node, 2000)?;
+        drop(node);
+        site.demand(&topic, Some(2000)).map(|_| ())
     });
 }
