@@ -46,6 +46,7 @@ pub(crate) struct BronzeWriter {
     pub(crate) metrics: Metrics,
     pub(crate) schemas: SchemaBook,
     pub(crate) source: Arc<RowSource>,
+    pub(crate) incarnation: i32,
     pub(crate) run_id: Arc<str>,
     /// The table, if it exists already.
     pub(crate) table: Option<LoadedTable>,
@@ -283,7 +284,8 @@ impl Running {
             lake: self.writer.lake.clone(),
             pool: self.writer.pool.clone(),
             committer: self.writer.committer.clone(),
-            source: Arc::clone(&self.writer.source),
+            topic: self.writer.settings.topic.clone(),
+            incarnation: self.writer.incarnation,
             run_id: Arc::clone(&self.writer.run_id),
             asset_seconds: self.writer.metrics.asset_seconds.with_label_values(&[&self
                 .writer
@@ -320,7 +322,8 @@ struct Stager {
     lake: Lake,
     pool: CpuPool,
     committer: Mailbox<Request>,
-    source: Arc<RowSource>,
+    topic: String,
+    incarnation: i32,
     run_id: Arc<str>,
     asset_seconds: prometheus::Histogram,
     target: Target,
@@ -345,8 +348,8 @@ impl Stager {
         let staged = Staged {
             files,
             request: AppendRequest {
-                topic: self.source.topic.clone(),
-                incarnation: self.source.incarnation,
+                topic: self.topic,
+                incarnation: self.incarnation,
                 ranges: open.ranges,
             },
             schema_id: self.target.layout.schema().schema_id(),

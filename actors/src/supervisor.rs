@@ -175,11 +175,13 @@ impl Pipeline {
             progress: progress.clone(),
             metrics: shared.metrics.clone(),
             schemas: SchemaBook::new(shared.registry.clone(), topic.timestamp_fields.clone()),
-            source: Arc::new(RowSource {
-                topic: topic.topic.clone(),
-                incarnation: state.incarnation,
-                run_id: shared.run_id.to_string(),
-            }),
+            source: Arc::new(RowSource::new(
+                &topic.topic,
+                state.incarnation,
+                &shared.run_id,
+                BATCH_RECORDS,
+            )),
+            incarnation: state.incarnation,
             run_id: Arc::clone(&shared.run_id),
             settings: topic.clone(),
             table,

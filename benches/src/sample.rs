@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use tapehouse_actors::{RowSource, decode_rows};
 use tapehouse_core::offsets::{OffsetRange, Ranges};
-use tapehouse_kafka::decode::{SchemaEntry, Schemas, TopicDecoder, arrow_schema};
+use tapehouse_kafka::decode::{MAX_BATCH_ROWS, SchemaEntry, Schemas, TopicDecoder, arrow_schema};
 use tapehouse_kafka::generator::{EventClock, Generator, GeneratorOptions, SchemaIds, Topic, schemas};
 use tapehouse_kafka::raw_batch::RawBatch;
 use tapehouse_lake::bronze::{BronzeLayout, table_schema};
@@ -50,11 +50,7 @@ impl Trades {
             decoder: TopicDecoder::new(Vec::new()),
             schemas: Schemas::from([(SCHEMA_ID, SchemaEntry::Known(Arc::from(schemas::TRADE)))]),
             layout: BronzeLayout::new(Arc::new(table_schema(&arrow)?))?,
-            source: RowSource {
-                topic: "raw.trades".to_owned(),
-                incarnation: 0,
-                run_id: "00000000-0000-7000-8000-000000000000".to_owned(),
-            },
+            source: RowSource::new("raw.trades", 0, "00000000-0000-7000-8000-000000000000", MAX_BATCH_ROWS),
         })
     }
 

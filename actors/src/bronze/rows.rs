@@ -17,15 +17,41 @@ use tapehouse_lake::bronze::{BronzeLayout, Conflict, METADATA_COLUMNS, MetadataA
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 const UTC: &str = "+00:00";
 
-/// Where the rows of a pipeline come from, apart from partition and offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where the rows of a pipeline come from, apart from partition and offset. The columns that hold one value in all rows are
+/// built once, as long as the longest batch; each batch takes a slice.
+#[derive(Clone, Debug)]
 pub struct RowSource {
-    /// Kafka topic.
-    pub topic: String,
-    /// Incarnation of the topic.
-    pub incarnation: i32,
-    /// This process start.
-    pub run_id: String,
+    constants: Constants,
+}
+
+#[derive(Clone, Debug)]
+struct Constants {
+    rows: usize,
+    run_id: ArrayRef,
+    topic: ArrayRef,
+    incarnation: ArrayRef,
+    no_headers: ArrayRef,
+    no_schema_id: ArrayRef,
+    no_raw_value: ArrayRef,
+    no_error: ArrayRef,
+}
+
+impl RowSource {
+    /// Rows of `topic` in its `incarnation`, written by the process start `run_id`; batches have at most `max_rows` rows.
+    pub fn new(topic: &str, incarnation: i32, run_id: &str, max_rows: usize) -> Self {
+        Self {
+            constants: Constants {
+                rows: max_rows,
+                run_id: Arc::new(constant(run_id, max_rows)),
+                topic: Arc::new(constant(topic, max_rows)),
+                incarnation: Arc::new(Int32Array::from_value(incarnation, max_rows)),
+                no_headers: headers(&[], max_rows),
+                no_schema_id: new_null_array(&DataType::Int32, max_rows),
+                no_raw_value: new_null_array(&DataType::Binary, max_rows),
+                no_error: new_null_array(&DataType::Utf8, max_rows),
+            },
+        }
+    }
 }
 
 /// Positions in [`METADATA_COLUMNS`] of the columns that differ between decoded and undecodable rows.
@@ -102,25 +128,36 @@ impl Undecodable {
 }
 
 /// The metadata columns of all records, as if none had a schema or an error. Takes the keys and coordinates out of `raw`.
+///
+/// # Panics
+/// If the batch is longer than `source` was made for.
 pub fn metadata_arrays(raw: &mut RawBatch, source: &RowSource) -> MetadataArrays {
-    let rows = raw.len();
+    let (rows, constants) = (raw.len(), &source.constants);
+    assert!(
+        rows <= constants.rows,
+        "a batch of {rows} rows, made for {}",
+        constants.rows
+    );
     let sealed = raw.sealed_at_us;
     let day = i32::try_from(sealed.div_euclid(MICROS_PER_DAY)).unwrap_or(i32::MAX);
-    let headers = headers(&raw.headers, rows);
+    let headers = match raw.headers.is_empty() {
+        true => constants.no_headers.slice(0, rows),
+        false => headers(&raw.headers, rows),
+    };
     MetadataArrays([
         Arc::new(TimestampMicrosecondArray::from_value(sealed, rows).with_timezone(UTC)),
         Arc::new(Date32Array::from_value(day, rows)),
-        Arc::new(constant(&source.run_id, rows)),
-        Arc::new(constant(&source.topic, rows)),
-        Arc::new(Int32Array::from_value(source.incarnation, rows)),
+        constants.run_id.slice(0, rows),
+        constants.topic.slice(0, rows),
+        constants.incarnation.slice(0, rows),
         Arc::new(Int32Array::from(std::mem::take(&mut raw.partitions))),
         Arc::new(Int64Array::from(std::mem::take(&mut raw.offsets))),
         Arc::new(timestamps(std::mem::take(&mut raw.timestamps_us))),
         Arc::new(keys(raw, rows)),
         headers,
-        new_null_array(&DataType::Int32, rows),
-        new_null_array(&DataType::Binary, rows),
-        new_null_array(&DataType::Utf8, rows),
+        constants.no_schema_id.slice(0, rows),
+        constants.no_raw_value.slice(0, rows),
+        constants.no_error.slice(0, rows),
     ])
 }
 

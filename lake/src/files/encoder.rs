@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
@@ -35,23 +35,47 @@ pub enum FileError {
     Sync(#[from] LakeError),
 }
 
-/// Bytes that the Parquet writer has finished with, shared so that they can be taken while it is still open.
+/// Bytes that the Parquet writer has finished with, in blocks: one growing buffer would be copied and faulted in again and
+/// again. Shared, so that they can be taken while the writer is still open.
 #[derive(Clone, Debug, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+struct Sink(Arc<Mutex<Blocks>>);
+
+#[derive(Debug, Default)]
+struct Blocks {
+    full: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+const BLOCK_BYTES: usize = 1 << 20;
 
 impl Sink {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> MutexGuard<'_, Blocks> {
+        // A panic between two appends leaves a file that is never finished, hence never staged.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_full(&self) -> Vec<Bytes> {
+        std::mem::take(&mut self.lock().full)
+    }
+
+    fn take_open(&self) -> Bytes {
+        std::mem::take(&mut self.lock().open).into()
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
+        let mut blocks = self.lock();
+        if blocks.open.capacity() == 0 {
+            blocks.open = Vec::with_capacity(BLOCK_BYTES);
+        }
+        let taken = bytes.len().min(BLOCK_BYTES - blocks.open.len());
+        blocks.open.extend_from_slice(&bytes[..taken]);
+        if blocks.open.len() == BLOCK_BYTES {
+            let block = std::mem::take(&mut blocks.open);
+            blocks.full.push(block.into());
+        }
+        Ok(taken)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -129,10 +153,9 @@ impl FileEncoder {
     }
 
     fn collect(&mut self) {
-        let bytes = self.sink.take();
-        if !bytes.is_empty() {
-            self.finished_bytes += bytes.len();
-            self.finished.push(bytes.into());
+        for block in self.sink.take_full() {
+            self.finished_bytes += block.len();
+            self.finished.push(block);
         }
     }
 
@@ -143,6 +166,9 @@ impl FileEncoder {
     pub fn finish(mut self) -> Result<EncodedFile, FileError> {
         let metadata = self.writer.finish()?;
         self.collect();
+        let rest = self.sink.take_open();
+        self.finished_bytes += rest.len();
+        self.finished.push(rest);
         let stats = ColumnStats::of(&metadata, self.layout.schema());
         let split_offsets = metadata
             .row_groups()
