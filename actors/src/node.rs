@@ -47,12 +47,14 @@ pub enum StartError {
 }
 
 /// How a node stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StopReport {
     /// Whether everything polled was committed. Otherwise it was dropped; the next start reads it again.
     pub drained: bool,
     /// Time that it took.
     pub took: Duration,
+    /// How far every topic was at the very end.
+    pub progress: NodeProgress,
 }
 
 /// A running node.
@@ -151,6 +153,9 @@ impl NodeHandle {
         StopReport {
             drained,
             took: started.elapsed(),
+            progress: NodeProgress {
+                topics: self.topics.iter().map(ProgressCell::snapshot).collect(),
+            },
         }
     }
 }

@@ -74,6 +74,13 @@ impl DelayQuantiles {
         self.records += records;
     }
 
+    /// Counts all of `other` too.
+    pub fn merge(&mut self, other: &Self) {
+        for (&delay_ms, &records) in &other.by_delay {
+            self.add(delay_ms, records);
+        }
+    }
+
     /// The delay that `quantile` (0..=1) of the records do not exceed; `None` without records.
     pub fn quantile_ms(&self, quantile: f64) -> Option<u64> {
         let rank = (quantile.clamp(0.0, 1.0) * self.records as f64).ceil().max(1.0) as u64;

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::Registry;
-use prometheus::proto::{Metric, MetricFamily};
-use tapehouse_actors::{CommitPolicy, NodeHandle, NodeProgress, NodeSettings, StartError, TopicSettings, TopicState};
+use tapehouse_actors::{
+    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, StartError, StopReport, TopicSettings, TopicState,
+};
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
 
@@ -68,16 +69,6 @@ pub struct Pipeline {
     node: NodeHandle,
     http: HttpServer,
     latest: Arc<Mutex<NodeProgress>>,
-    metrics: Registry,
-}
-
-/// How a pipeline stopped.
-#[derive(Clone, Debug)]
-pub struct Stopped {
-    /// Whether everything polled was committed, instead of dropped at the deadline.
-    pub drained: bool,
-    /// What was done, the commits of the stop itself included.
-    pub progress: NodeProgress,
 }
 
 impl Pipeline {
@@ -94,12 +85,7 @@ impl Pipeline {
         let node = NodeHandle::start(settings, &registry)
             .await
             .map_err(|error| start_failure(&error))?;
-        let pipeline = Self {
-            node,
-            http,
-            latest,
-            metrics: registry,
-        };
+        let pipeline = Self { node, http, latest };
         pipeline.progress();
         Ok(pipeline)
     }
@@ -122,38 +108,8 @@ impl Pipeline {
     }
 
     /// Stops: staged work is committed or dropped, within [`STOP_DEADLINE`].
-    pub async fn stop(self) -> Stopped {
-        let mut progress = self.progress();
-        let report = self.node.stop(STOP_DEADLINE).await;
-        // The node is gone; what it committed at the very end is in its counters.
-        let counters = Counters::of(&self.metrics);
-        for topic in &mut progress.topics {
-            let undecodable = counters.get("tapehouse_records_total", &topic.topic, "undecodable");
-            topic.rows_committed = undecodable + counters.get("tapehouse_records_total", &topic.topic, "decoded");
-            topic.undecodable = undecodable;
-            topic.commits = counters.get("tapehouse_commits_total", &topic.table, "committed");
-        }
-        Stopped {
-            drained: report.drained,
-            progress,
-        }
-    }
-}
-
-/// Counters of the metrics registry that have a subject (topic or table) and an outcome.
-struct Counters(Vec<MetricFamily>);
-
-impl Counters {
-    fn of(registry: &Registry) -> Self {
-        Self(registry.gather())
-    }
-
-    fn get(&self, name: &str, subject: &str, outcome: &str) -> u64 {
-        let has = |metric: &Metric, value: &str| metric.get_label().iter().any(|label| label.value() == value);
-        let family = self.0.iter().find(|family| family.name() == name);
-        let metrics = family.into_iter().flat_map(MetricFamily::get_metric);
-        let found = metrics.filter(|metric| has(metric, subject) && has(metric, outcome));
-        found.map(|metric| metric.get_counter().get_value() as u64).sum()
+    pub async fn stop(self) -> StopReport {
+        self.node.stop(STOP_DEADLINE).await
     }
 }
 
@@ -211,23 +167,9 @@ impl Totals {
             totals.rows += topic.rows_committed;
             totals.undecodable += topic.undecodable;
             totals.commits += topic.commits;
-            merge(&mut totals.freshness, &topic.freshness);
+            totals.freshness.merge(&topic.freshness);
         }
         totals
-    }
-}
-
-/// Adds `other` to `all` by its per-mille quantiles: exact to a thousandth of the records, and in the maximum.
-fn merge(all: &mut DelayQuantiles, other: &DelayQuantiles) {
-    const STEPS: u64 = 1000;
-    let records = other.records();
-    for step in 1..=STEPS {
-        let share = records * step / STEPS - records * (step - 1) / STEPS;
-        if let Some(delay_ms) = other.quantile_ms(step as f64 / STEPS as f64)
-            && share > 0
-        {
-            all.add(delay_ms, share);
-        }
     }
 }
 
@@ -264,34 +206,5 @@ mod tests {
         ));
         let reason = not_ready(&progress).unwrap();
         assert_eq!(reason, "c: stopped: [offset_lost] gone\nd: attempt 3 failed: away");
-    }
-
-    #[test]
-    fn counters_are_found_by_subject_and_outcome() {
-        let registry = Registry::new();
-        let options = prometheus::Opts::new("tapehouse_records_total", "x");
-        let counter = prometheus::IntCounterVec::new(options, &["topic", "outcome"]).unwrap();
-        registry.register(Box::new(counter.clone())).unwrap();
-        counter.with_label_values(&["a", "decoded"]).inc_by(5);
-        counter.with_label_values(&["b", "decoded"]).inc_by(7);
-        counter.with_label_values(&["a", "undecodable"]).inc();
-        let counters = Counters::of(&registry);
-        assert_eq!(counters.get("tapehouse_records_total", "a", "decoded"), 5);
-        assert_eq!(counters.get("tapehouse_records_total", "a", "undecodable"), 1);
-        assert_eq!(counters.get("tapehouse_records_total", "c", "decoded"), 0);
-        assert_eq!(counters.get("other", "a", "decoded"), 0);
-    }
-
-    #[test]
-    fn freshness_of_several_topics() {
-        let (mut fast, mut slow, mut all) = <(DelayQuantiles, DelayQuantiles, DelayQuantiles)>::default();
-        fast.add(10, 7000);
-        slow.add(90, 2999);
-        slow.add(100, 1);
-        merge(&mut all, &fast);
-        merge(&mut all, &slow);
-        assert_eq!(all.records(), 10_000);
-        assert_eq!((all.quantile_ms(0.69), all.quantile_ms(0.71)), (Some(10), Some(90)));
-        assert_eq!(all.quantile_ms(1.0), Some(100));
     }
 }
