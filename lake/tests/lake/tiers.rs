@@ -7,20 +7,14 @@ use crate::support::Rig;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_commits() {
-    commit_many(1000, Duration::ZERO).await;
-}
-
-/// The pace of an eager committer, for as long as it takes to fill all that retention bounds.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes five minutes: run it by hand on a quiet machine"]
-async fn five_thousand_commits_take_no_longer_at_the_end() {
-    let times = commit_many(5000, Duration::from_millis(50)).await;
-    let (early, late) = (median(&times[50..100]), median(&times[4950..]));
-    assert!(late <= early.mul_f64(1.5), "{early:?} at 50-100, {late:?} at the end");
+    let times = commit_many(1000).await;
+    let (early, late) = (median(&times[50..100]), median(&times[950..]));
+    // Far from the 1.5 that the commit bench holds at 5,000 commits on a quiet machine: here others may be busy.
+    assert!(late <= early.mul_f64(3.0), "{early:?} at 50-100, {late:?} at the end");
 }
 
 /// Commits, checks what the table lists, and returns how long each commit took.
-async fn commit_many(commits: i64, pause: Duration) -> Vec<Duration> {
+async fn commit_many(commits: i64) -> Vec<Duration> {
     let rig = Rig::new().await;
     let mut written = HashSet::new();
     let mut times = Vec::new();
@@ -30,7 +24,6 @@ async fn commit_many(commits: i64, pause: Duration) -> Vec<Duration> {
         let started = Instant::now();
         crate::support::committed(rig.lake.append(&rig.ident, &staged).await.unwrap());
         times.push(started.elapsed());
-        tokio::time::sleep(pause).await;
     }
     let table = rig.table().await;
     let manifests = table.manifests(rig.lake.file_io()).await.unwrap();
