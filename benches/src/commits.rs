@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::report::{Check, median};
 use crate::sample::Trades;
-use crate::{Outcome, usage};
+use crate::{Outcome, interrupt, usage};
 
 /// The early commits that the last ones are held against.
 const EARLY: std::ops::Range<usize> = 50..100;
@@ -170,6 +170,7 @@ async fn measure(options: Options, folder: &Path, say: &dyn Fn(&str)) -> Outcome
     let mut took = Vec::with_capacity(options.commits);
     let mut metadata_files_most = 0;
     for index in 0..options.commits {
+        interrupt::check()?;
         let begun = Instant::now();
         let staged = rig.stage(options.rows).await?;
         let file_ms = ms(begun.elapsed());

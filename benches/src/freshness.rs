@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::Background;
 use crate::report::Check;
 use crate::servers::{Programs, Servers, catalog};
-use crate::{Outcome, usage};
+use crate::{Outcome, interrupt, usage};
 
 /// The stream flows for so long before the reader begins, and after it has ended.
 const MARGIN: Duration = Duration::from_secs(4);
@@ -72,6 +72,7 @@ pub fn run(options: Options, folder: &Path, say: &dyn Fn(&str)) -> Outcome<Repor
         &options.seconds.to_string(),
     ]);
     let output = oracle.output()?;
+    interrupt::check()?;
     let load_after = usage::load_1min()?;
     let node_cores = usage::cpu_seconds_of(node.pid())? / node_started.elapsed().as_secs_f64();
     let node_peak_rss_mib = usage::peak_rss_mib(node.pid()).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 pub mod commits;
 pub mod freshness;
+pub mod interrupt;
 pub mod limit;
 pub mod process;
 pub mod report;

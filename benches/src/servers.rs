@@ -56,12 +56,13 @@ impl Servers {
     /// When something that they need is missing; the text says what.
     pub fn start(folder: &Path) -> Outcome<Self> {
         let folder = folder.to_owned();
-        let answer = script("stack.sh", &["up", &folder.to_string_lossy()])?;
+        // Made first: when starting fails or is interrupted, what already runs is stopped.
         let mut servers = Self {
             folder,
             bootstrap: String::new(),
             registry: String::new(),
         };
+        let answer = script("stack.sh", &["up", &servers.folder.to_string_lossy()])?;
         for line in answer.lines() {
             match line.split_once('=') {
                 Some(("KAFKA_BOOTSTRAP_SERVERS", value)) => servers.bootstrap = value.to_owned(),

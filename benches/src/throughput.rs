@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::{Measured, measure};
 use crate::report::{Check, median, table};
 use crate::servers::{Programs, Servers, catalog};
-use crate::{Outcome, usage};
+use crate::{Outcome, interrupt, usage};
 
 const TOPIC: &str = "raw.trades";
 
@@ -119,6 +119,7 @@ impl Bench {
         let first = turn % order.len();
         order.rotate_left(first);
         for contestant in order {
+            interrupt::check()?;
             let folder = self.folder.join("run");
             std::fs::create_dir_all(&folder)?;
             let load_before = usage::load_1min()?;

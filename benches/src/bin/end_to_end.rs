@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use serde_json::{Map, Value};
 use tapehouse_benches::report::Check;
-use tapehouse_benches::{Outcome, commits, freshness, throughput};
+use tapehouse_benches::{Outcome, commits, freshness, interrupt, throughput};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,12 +79,13 @@ fn main() -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(if interrupt::happened() { 130 } else { 1 })
         }
     }
 }
 
 fn run(args: &Args) -> Outcome<Vec<Check>> {
+    interrupt::watch()?;
     let temporary = tempfile::Builder::new().prefix("tapehouse-bench-").tempdir()?;
     let root = args.dir.as_deref().unwrap_or(temporary.path());
     let mut results = Results {
