@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
@@ -18,7 +20,7 @@ use crate::pool::{JobPanicked, panic_text};
 use crate::progress::{ProgressCell, TopicState};
 
 /// Longest wait for an answer of Kafka's.
-const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait of a look-up while records flow: the poll thread does nothing else meanwhile.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the thread looks at its commands while nothing comes.
@@ -27,8 +29,8 @@ const TURN: Duration = Duration::from_millis(100);
 const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
 /// With a full mailbox for so long, fetching is paused.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
-/// Commands that may wait; group offsets are informational, so one that finds no room is dropped.
-const COMMANDS: usize = 8;
+/// Group offsets that may wait; they are informational, so what finds no room is dropped.
+const GROUP_OFFSETS_KEPT: usize = 8;
 
 /// What the poll thread needs.
 pub(crate) struct IngestOptions {
@@ -42,31 +44,25 @@ pub(crate) struct IngestOptions {
     pub(crate) metrics: Metrics,
 }
 
-enum Command {
-    Stop,
-    CommitGroup(BTreeMap<PartitionId, Offset>),
-}
+/// Offsets that the table records now: the one thing that a poll thread is told, besides to stop.
+type GroupOffsets = BTreeMap<PartitionId, Offset>;
 
 /// Commands to a poll thread.
 #[derive(Clone)]
 pub(crate) struct IngestHandle {
-    commands: SyncSender<Command>,
+    stop: Arc<AtomicBool>,
+    group_offsets: SyncSender<GroupOffsets>,
 }
 
 impl IngestHandle {
-    /// Asks the thread to end; it does so within [`TURN`] and the time of one call to Kafka.
+    /// Asks the thread to end; it does so within [`TURN`], or the time of one call to Kafka.
     pub(crate) fn stop(&self) {
-        // A full queue means that the thread is busy with commands; it ends with its receiver otherwise.
-        let mut command = Command::Stop;
-        while let Err(TrySendError::Full(back)) = self.commands.try_send(command) {
-            command = back;
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.stop.store(true, Ordering::Relaxed);
     }
 
     /// Passes committed offsets on to the consumer group, for lag tools.
-    pub(crate) fn commit_group(&self, next: BTreeMap<PartitionId, Offset>) {
-        let _ = self.commands.try_send(Command::CommitGroup(next));
+    pub(crate) fn commit_group(&self, next: GroupOffsets) {
+        let _ = self.group_offsets.try_send(next);
     }
 }
 
@@ -75,24 +71,30 @@ pub(crate) fn spawn(
     options: IngestOptions,
     batches: Mailbox<RawBatch>,
 ) -> std::io::Result<(IngestHandle, oneshot::Receiver<Result<(), Failure>>)> {
-    let (commands, receiver) = sync_channel(COMMANDS);
+    let (group_offsets, receiver) = sync_channel(GROUP_OFFSETS_KEPT);
+    let handle = IngestHandle {
+        stop: Arc::default(),
+        group_offsets,
+    };
+    let stop = Arc::clone(&handle.stop);
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new()
         .name(format!("poll-{}", options.topic))
         .spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| PollThread::run(options, batches, &receiver)))
+            let outcome = catch_unwind(AssertUnwindSafe(|| PollThread::run(options, batches, &receiver, &stop)))
                 .unwrap_or_else(|panic| Err(JobPanicked(panic_text(panic.as_ref())).into()));
             // The supervisor is gone only when the process ends.
             let _ = ended.send(outcome);
         })?;
-    Ok((IngestHandle { commands }, end))
+    Ok((handle, end))
 }
 
 struct PollThread<'c> {
     options: IngestOptions,
     reader: TopicReader,
     batches: Mailbox<RawBatch>,
-    commands: &'c Receiver<Command>,
+    group_offsets: &'c Receiver<GroupOffsets>,
+    stop: &'c AtomicBool,
     looked_up_at: Instant,
 }
 
@@ -103,7 +105,12 @@ enum Turn {
 }
 
 impl<'c> PollThread<'c> {
-    fn run(options: IngestOptions, batches: Mailbox<RawBatch>, commands: &'c Receiver<Command>) -> Result<(), Failure> {
+    fn run(
+        options: IngestOptions,
+        batches: Mailbox<RawBatch>,
+        group_offsets: &'c Receiver<GroupOffsets>,
+        stop: &'c AtomicBool,
+    ) -> Result<(), Failure> {
         let mut reader = TopicReader::open(&options.kafka, &options.topic, options.reader.clone())?;
         let logs = reader.log_ends(KAFKA_TIMEOUT)?;
         let next = starting_offsets(&reader, &logs, &options)?;
@@ -113,13 +120,14 @@ impl<'c> PollThread<'c> {
             options,
             reader,
             batches,
-            commands,
+            group_offsets,
+            stop,
             looked_up_at: Instant::now(),
         };
         thread.publish_ends(&logs);
         thread.options.progress.set_state(TopicState::Running);
         loop {
-            if let Turn::Stop = thread.obey()? {
+            if let Turn::Stop = thread.obey() {
                 return Ok(());
             }
             if let Some(batch) = thread.reader.next_batch(Instant::now() + TURN)?
@@ -133,14 +141,15 @@ impl<'c> PollThread<'c> {
         }
     }
 
-    fn obey(&self) -> Result<Turn, Failure> {
-        while let Ok(command) = self.commands.try_recv() {
-            match command {
-                Command::Stop => return Ok(Turn::Stop),
-                Command::CommitGroup(next) => self.reader.commit_group_offsets(&next),
-            }
+    fn obey(&self) -> Turn {
+        while let Ok(next) = self.group_offsets.try_recv() {
+            self.reader.commit_group_offsets(&next);
         }
-        Ok(Turn::GoOn)
+        if self.stop.load(Ordering::Relaxed) {
+            Turn::Stop
+        } else {
+            Turn::GoOn
+        }
     }
 
     /// Waits for room downstream. librdkafka's bounded queue holds the broker back meanwhile; when it takes long, fetching
@@ -162,7 +171,7 @@ impl<'c> PollThread<'c> {
                 self.reader.pause()?;
                 paused = true;
             }
-            if let Turn::Stop = self.obey()? {
+            if let Turn::Stop = self.obey() {
                 break Ok(Turn::Stop);
             }
         };

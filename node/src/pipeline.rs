@@ -17,8 +17,8 @@ use crate::exit::{Failure, chain};
 use crate::http::{HttpServer, NotReady};
 use crate::view::table_name;
 
-/// Staged work is committed or dropped within this time after a signal.
-pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// Staged work is committed or dropped within this time after a signal, so that the process is out within 10 s.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(8);
 /// How often progress is looked at.
 pub const TICK: Duration = Duration::from_millis(100);
 

@@ -16,7 +16,7 @@ use crate::table::LoadedTable;
 #[derive(Clone, Debug)]
 pub struct StateChange {
     /// The state that the decision was made on. If the table records another one by now, the change is refused. `None`: the
-    /// recorded state cannot be used (`offsets rebuild`), whatever it is it is replaced.
+    /// recorded state cannot be used, whatever it is it is replaced.
     pub expected: Option<StreamState>,
     /// The new state; its snapshot id is filled in.
     pub next: StreamState,

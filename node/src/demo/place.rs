@@ -4,9 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failure};
 
-/// Folders of their own tried before giving up.
-const MAX_TRIES: u32 = 1000;
-
 /// The folder of one demo: catalog, warehouse and checkpoints. It stays when the demo ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -65,17 +62,9 @@ fn existing_or_new(folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn of_its_own() -> Result<PathBuf, Failure> {
-    let parent = std::env::temp_dir();
-    for number in 1..=MAX_TRIES {
-        let folder = parent.join(format!("tapehouse-demo-{number}"));
-        match std::fs::create_dir(&folder) {
-            Ok(()) => return Ok(folder),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(cannot(&folder, &error).hint("name another folder: --dir DIR")),
-        }
-    }
-    let message = format!("{} holds {MAX_TRIES} demos already", parent.display());
-    Err(Failure::failed(message).hint("remove some, or name another folder: --dir DIR"))
+    let folder = tempfile::Builder::new().prefix("tapehouse-demo-").tempdir();
+    let folder = folder.map_err(|error| cannot(&std::env::temp_dir(), &error).hint("name another folder: --dir DIR"))?;
+    Ok(folder.keep())
 }
 
 fn cannot(folder: &Path, error: &std::io::Error) -> Failure {
