@@ -63,7 +63,8 @@ fn existing_or_new(folder: &Path) -> Result<PathBuf, Failure> {
 
 fn of_its_own() -> Result<PathBuf, Failure> {
     let folder = tempfile::Builder::new().prefix("tapehouse-demo-").tempdir();
-    let folder = folder.map_err(|error| cannot(&std::env::temp_dir(), &error).hint("name another folder: --dir DIR"))?;
+    let folder =
+        folder.map_err(|error| cannot(&std::env::temp_dir(), &error).hint("name another folder: --dir DIR"))?;
     Ok(folder.keep())
 }
 
