@@ -15,13 +15,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
-use crate::failure::Failure;
+use crate::failure::{ALERT_AT, Failure};
 use crate::ingest::IngestHandle;
 use crate::metrics::Metrics;
 use crate::progress::ProgressCell;
-
-/// Failures in a row after which an alert is due (the bronze policy).
-const ALERT_AT: u32 = 5;
 
 /// Files that are written and durable, and what they cover.
 #[derive(Debug)]

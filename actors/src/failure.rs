@@ -10,6 +10,9 @@ use tapehouse_lake::{CommitError, LakeError, StateError};
 use crate::mailbox::Closed;
 use crate::pool::JobPanicked;
 
+/// Failures in a row after which an alert is due (the bronze policy).
+pub(crate) const ALERT_AT: u32 = 5;
+
 /// Stable code of an error, as logs, metrics and the documentation name it.
 pub type ErrorCode = &'static str;
 

@@ -18,8 +18,8 @@ mod progress;
 mod settings;
 mod supervisor;
 
+pub use bronze::decode_rows;
 pub use bronze::rows::RowSource;
-pub use bronze::{decode_rows, metadata_arrays};
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use failure::{ErrorCode, TopicStopped};
 pub use node::{NodeHandle, StartError, StopReport};

@@ -16,7 +16,7 @@ use crate::bronze::rows::RowSource;
 use crate::bronze_writer::BronzeWriter;
 use crate::checkpoint::Checkpoints;
 use crate::committer::Committer;
-use crate::failure::{Failure, TopicStopped};
+use crate::failure::{ALERT_AT, Failure, TopicStopped};
 use crate::ingest::{self, IngestOptions};
 use crate::mailbox::mailbox;
 use crate::metrics::Metrics;
@@ -30,8 +30,6 @@ const BATCH_RECORDS: usize = 32_768;
 const LINGER: Duration = Duration::from_millis(50);
 /// Requests that may wait for the committer: an append, and a schema change behind it.
 const COMMIT_REQUESTS: usize = 2;
-/// Failures in a row after which an alert is due.
-const ALERT_AT: u32 = 5;
 
 /// What all topics of a node share.
 #[derive(Clone)]

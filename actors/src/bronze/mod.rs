@@ -4,7 +4,7 @@ mod open_set;
 pub(crate) mod rows;
 mod schemas;
 
-pub use rows::{decode_rows, metadata_arrays};
+pub use rows::decode_rows;
 
 pub(crate) use open_set::{Absorber, OpenSet};
 pub(crate) use schemas::SchemaBook;

@@ -131,7 +131,7 @@ impl Undecodable {
 ///
 /// # Panics
 /// If the batch is longer than `source` was made for.
-pub fn metadata_arrays(raw: &mut RawBatch, source: &RowSource) -> MetadataArrays {
+fn metadata_arrays(raw: &mut RawBatch, source: &RowSource) -> MetadataArrays {
     let (rows, constants) = (raw.len(), &source.constants);
     assert!(
         rows <= constants.rows,

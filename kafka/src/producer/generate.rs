@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::mix::Mix;
 use super::{OutgoingRecord, Pacer, Producer, ProducerError, ensure_topics};
 use crate::KafkaSettings;
+use crate::consumer::now_us;
 use crate::generator::{GeneratedBatch, Generator, GeneratorOptions, GeneratorStats, InvalidOptions, SchemaIds, Topic};
 use crate::registry::{RegistryClient, RegistryError};
 
@@ -186,10 +187,4 @@ fn due(pacer: Option<&mut Pacer>, left: u64) -> u64 {
     let Some(pacer) = pacer else { return limit };
     std::thread::sleep(pacer.next_slice().saturating_duration_since(Instant::now()));
     pacer.take(Instant::now(), limit)
-}
-
-/// Wall time in microseconds since 1970.
-fn now_us() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX)
 }

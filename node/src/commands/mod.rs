@@ -1,7 +1,11 @@
 //! One file a command.
 
-use crate::config::Config;
+use crate::cli::Global;
+use crate::config::{Config, Part};
+use crate::connect::{kafka_settings, lake_settings};
 use crate::console::logs;
+use crate::exit::Failure;
+use crate::view::{TopicView, look, open_lake};
 
 pub mod completions;
 pub mod config;
@@ -22,4 +26,14 @@ fn quiet_logs(config: &Config) {
         &config.log_filter
     };
     logs::init(config.log_format, filter);
+}
+
+/// Tables and Kafka as they are for the topics meant by `names`, from configuration alone.
+async fn look_at(names: &[String], global: &Global) -> Result<(Config, Vec<TopicView>), Failure> {
+    let config = Config::load(&global.flags(), &[Part::Kafka, Part::Lake])?;
+    quiet_logs(&config);
+    let topics = config.topics_meant(names)?;
+    let lake = open_lake(lake_settings(&config)?).await?;
+    let views = look(&topics, lake.as_ref(), &kafka_settings(&config)?).await?;
+    Ok((config, views))
 }

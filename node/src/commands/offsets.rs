@@ -3,11 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::cli::Global;
-use crate::config::{Config, Part};
-use crate::connect::{kafka_settings, lake_settings};
 use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, now_ms, print, print_json, rfc3339};
 use crate::exit::{Exit, Failure};
-use crate::view::{TopicView, look, open_lake};
+use crate::view::TopicView;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,11 +29,7 @@ pub struct Args {
 /// # Errors
 /// Bad configuration; Kafka or catalog out of reach.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
-    let config = Config::load(&global.flags(), &[Part::Kafka, Part::Lake])?;
-    super::quiet_logs(&config);
-    let topics = config.topics_meant(&args.topics)?;
-    let lake = open_lake(lake_settings(&config)?).await?;
-    let views = look(&topics, lake.as_ref(), &kafka_settings(&config)?).await?;
+    let (_, views) = super::look_at(&args.topics, global).await?;
     match global.output {
         OutputFormat::Json => print_json(&json!({ "topics": views.iter().map(as_json).collect::<Vec<_>>() })),
         OutputFormat::Table => print(&as_table(&views)),
