@@ -1,0 +1,70 @@
+//! Tapehouse: market data from Kafka to Apache Iceberg, continuously and exactly once.
+//!
+//! A library for the binary's one line, and for programs that drive a part of it alone (fuzz targets).
+
+mod check;
+mod cli;
+mod commands;
+mod config;
+mod connect;
+mod console;
+mod demo;
+mod diagnosis;
+mod duration;
+mod exit;
+mod http;
+mod pipeline;
+mod process;
+mod signals;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+use console::Style;
+use exit::{Exit, Failure};
+
+/// The command line: parses the arguments of this process, runs the command and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            console::note(&format!("{} {failure}", Style::of_stderr().bad("error:")));
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Config(args) => commands::config::run(args, global).map(|()| Exit::Ok),
+        Command::Completions(args) => {
+            commands::completions::run(args);
+            Ok(Exit::Ok)
+        }
+        Command::Offsets(args) => block_on(commands::offsets::run(args, global)),
+        Command::Tables(args) => block_on(commands::tables::run(args, global)),
+        Command::Status(args) => block_on(commands::status::run(args, global)),
+        Command::Demo(args) => block_on(commands::demo::run(args, global)),
+        Command::Run(args) => block_on(commands::run::run(args, global)),
+        Command::Verify(args) => block_on(commands::verify::run(args, global)),
+        Command::Generate(args) => block_on(commands::generate::run(args, global)),
+    }
+}
+
+/// Runs a command on the one runtime of the process.
+fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("tapehouse-io")
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    let result = runtime.block_on(command);
+    // What still blocks (a client that waits for a broker that is away) must not keep the process from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    result
+}
