@@ -96,12 +96,10 @@ impl Failure {
     /// Stable code.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::Consumer(ConsumerError::TopicAbsent(_)) => "topic_absent",
-            Self::Consumer(ConsumerError::OffsetLost { .. }) => "offset_lost",
-            Self::Consumer(ConsumerError::Kafka(_)) => "kafka",
-            Self::Registry(_) => "registry",
+            Self::Consumer(error) => error.code(),
+            Self::Registry(error) => error.code(),
             Self::WrongRegistry(_) => "wrong_registry",
-            Self::Lake(_) => "lake",
+            Self::Lake(error) => error.code(),
             Self::State(_) => "state_invalid",
             Self::Commit(_) => "commit",
             Self::Refused(_) => "refused",

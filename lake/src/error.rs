@@ -77,6 +77,14 @@ pub enum LakeError {
 }
 
 impl LakeError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoSuchTable(_) => "no_such_table",
+            _ => "lake",
+        }
+    }
+
     /// Whether the same call may succeed later without anybody changing anything: full disks get space, locks are released.
     pub fn is_retryable(&self) -> bool {
         match self {

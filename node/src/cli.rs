@@ -105,6 +105,8 @@ pub enum Command {
     Status(commands::status::Args),
     /// Check that each record is in its table once
     Verify(commands::verify::Args),
+    /// Explain an error code
+    Explain(commands::explain::Args),
     /// Check and show the configuration
     Config(commands::config::Args),
     /// Print completions for a shell

@@ -96,11 +96,14 @@ pub fn registry_failure(error: &RegistryError) -> Failure {
     match error {
         RegistryError::Settings(_) => ConfigError::from(Fault::new("schema_registry", error.to_string())).into(),
         RegistryError::Unauthorized { .. } => Failure::unreachable(chain(error))
+            .code(error.code())
             .hint("check schema_registry.user and schema_registry.password, or schema_registry.token"),
         RegistryError::Unreachable(_) | RegistryError::Server { .. } | RegistryError::Malformed(_) => {
-            Failure::unreachable(chain(error)).hint("check schema_registry.url, its path included, and that it runs")
+            Failure::unreachable(chain(error))
+                .code(error.code())
+                .hint("check schema_registry.url, its path included, and that it runs")
         }
-        _ => Failure::failed(chain(error)),
+        _ => Failure::failed(chain(error)).code(error.code()),
     }
 }
 
@@ -108,7 +111,7 @@ pub fn registry_failure(error: &RegistryError) -> Failure {
 pub fn consumer_failure(error: &ConsumerError, settings: &KafkaSettings) -> Failure {
     match error {
         ConsumerError::Kafka(_) => kafka_unreachable(chain(error), settings),
-        _ => Failure::failed(chain(error)),
+        _ => Failure::failed(chain(error)).code(error.code()),
     }
 }
 
@@ -119,12 +122,12 @@ pub fn producer_failure(error: &ProducerError, settings: &KafkaSettings) -> Fail
             ConfigError::from(Fault::new("kafka.properties", chain(error))).into()
         }
         ProducerError::Unreachable { .. } | ProducerError::Stalled => kafka_unreachable(chain(error), settings),
-        _ => Failure::failed(chain(error)),
+        _ => Failure::failed(chain(error)).code("kafka"),
     }
 }
 
 fn kafka_unreachable(message: String, settings: &KafkaSettings) -> Failure {
-    Failure::unreachable(message).hint(format!(
+    Failure::unreachable(message).code("kafka").hint(format!(
         "check kafka.bootstrap_servers ({}), kafka.security_protocol and the credentials",
         settings.bootstrap_servers
     ))
@@ -133,13 +136,15 @@ fn kafka_unreachable(message: String, settings: &KafkaSettings) -> Failure {
 /// A failure of the lake, by its class.
 pub fn lake_failure(error: &LakeError) -> Failure {
     match error {
-        LakeError::Missing { .. } => {
-            Failure::unreachable(chain(error)).hint("check catalog.uri; the first `tapehouse run` creates the catalog")
-        }
-        LakeError::Catalog { .. } => Failure::unreachable(chain(error)).hint("check catalog.uri"),
+        LakeError::Missing { .. } => Failure::unreachable(chain(error))
+            .code(error.code())
+            .hint("check catalog.uri; the first `tapehouse run` creates the catalog"),
+        LakeError::Catalog { .. } => Failure::unreachable(chain(error))
+            .code(error.code())
+            .hint("check catalog.uri"),
         LakeError::Unsupported { .. } => {
             ConfigError::from(Fault::new("catalog or warehouse", error.to_string())).into()
         }
-        _ => Failure::failed(chain(error)),
+        _ => Failure::failed(chain(error)).code(error.code()),
     }
 }

@@ -32,6 +32,8 @@ impl From<Exit> for std::process::ExitCode {
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
+    /// Stable code: one of [`tapehouse_core::codes`].
+    pub code: &'static str,
     /// What happened, for people.
     pub message: String,
     /// What can be done about it.
@@ -49,13 +51,25 @@ impl Failure {
         Self::with(Exit::Unreachable, error)
     }
 
-    /// A failure with this exit code.
+    /// A failure with this exit code. Its code is that of the exit's class until [`Self::code`] says more.
     pub fn with(exit: Exit, error: impl fmt::Display) -> Self {
+        let code = match exit {
+            Exit::Config => "config",
+            Exit::Interrupted => "interrupted",
+            _ => "internal",
+        };
         Self {
             exit,
+            code,
             message: error.to_string(),
             hint: None,
         }
+    }
+
+    /// Says which error it is.
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
     }
 
     /// Adds what can be done about it.
@@ -67,11 +81,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        write!(f, "[{}] {}", self.code, self.message)?;
         if let Some(hint) = &self.hint {
             write!(f, "\n  hint: {hint}")?;
         }
-        Ok(())
+        write!(f, "\n  more: tapehouse explain {}", self.code)
     }
 }
 

@@ -47,6 +47,7 @@ impl HttpServer {
         };
         let cannot = |error: std::io::Error| {
             Failure::failed(format!("HTTP cannot listen at {address}: {error}"))
+                .code("port_taken")
                 .hint("another node on this machine? Set another port: --set http.listen=127.0.0.1:9465")
         };
         let listener = bound.map_err(cannot)?;

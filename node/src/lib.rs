@@ -42,6 +42,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
     match &cli.command {
         Command::Config(args) => commands::config::run(args, global).map(|()| Exit::Ok),
+        Command::Explain(args) => commands::explain::run(args, global),
         Command::Completions(args) => {
             commands::completions::run(args);
             Ok(Exit::Ok)

@@ -118,9 +118,9 @@ fn start_failure(error: &StartError) -> Failure {
         StartError::Lake(error) => lake_failure(error),
         StartError::Registry(error) => registry_failure(error),
         StartError::Property(error) => ConfigError::from(Fault::new("kafka.properties", error.to_string())).into(),
-        StartError::Checkpoints(_) => {
-            Failure::failed(chain(error)).hint("is another node running with this node.state_dir? Each needs its own")
-        }
+        StartError::Checkpoints(_) => Failure::failed(chain(error))
+            .code("state_dir")
+            .hint("is another node running with this node.state_dir? Each needs its own"),
         _ => Failure::failed(chain(error)),
     }
 }

@@ -31,6 +31,17 @@ pub enum ConsumerError {
     Kafka(#[from] KafkaError),
 }
 
+impl ConsumerError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TopicAbsent(_) => "topic_absent",
+            Self::OffsetLost { .. } => "offset_lost",
+            Self::Kafka(_) => "kafka",
+        }
+    }
+}
+
 /// Routes librdkafka's own log lines into tracing.
 pub(super) struct LogContext;
 

@@ -50,6 +50,14 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "config",
+            _ => "registry",
+        }
+    }
+
     /// True where the same call may succeed later without anybody changing the data: the caller waits and retries.
     /// An unknown id is not among them: it has its own, limited time
     /// ([`super::RegistryClient::schema_by_id_retrying`]).

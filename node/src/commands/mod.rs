@@ -11,6 +11,7 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 mod dry_run;
+pub mod explain;
 pub mod generate;
 pub mod offsets;
 pub mod run;

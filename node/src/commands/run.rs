@@ -116,6 +116,7 @@ async fn reachable(config: &Config, topics: Vec<Topic>, live: &Live) -> Result<V
         let names: Vec<&str> = topics.iter().map(|topic| topic.topic.as_str()).collect();
         return Err(
             Failure::failed(format!("Kafka has none of the topics {}", names.join(", ")))
+                .code("topic_absent")
                 .hint("`tapehouse generate` creates them with data; [[topics]] names others"),
         );
     }
@@ -147,14 +148,15 @@ async fn watch(
             }
             result = &mut caught_up, if until_caught_up => {
                 return result.map(|()| Exit::Ok).map_err(|stopped| {
-                    Failure::failed(format!("topic stopped: {stopped}")).hint("`tapehouse status` shows each topic")
+                    Failure::failed(format!("topic stopped: {stopped}")).code(stopped.code).hint("`tapehouse status` shows each topic")
                 });
             }
             _ = tick.tick() => {
                 let progress = pipeline.progress();
                 line.set_message(progress_line(&progress));
                 if let (true, Some(error)) = (until_caught_up, patience.exhausted(&progress)) {
-                    return Err(Failure::unreachable(format!("nothing committed for {} s: {error}", GIVE_UP_AFTER.as_secs())));
+                    let message = format!("nothing committed for {} s: {error}", GIVE_UP_AFTER.as_secs());
+                    return Err(Failure::unreachable(message).code("not_caught_up"));
                 }
             }
         }

@@ -60,7 +60,9 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
             if args.table.is_empty() {
                 continue;
             }
-            return Err(Failure::failed(format!("table {name} does not exist")).hint("`tapehouse tables` lists them"));
+            return Err(Failure::failed(format!("table {name} does not exist"))
+                .code("no_such_table")
+                .hint("`tapehouse tables` lists them"));
         };
         let live = Live::on_stderr();
         let line = live.line();
@@ -75,7 +77,9 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         live.clear();
     }
     if checks.is_empty() {
-        return Err(Failure::failed("there is no table to check yet").hint("`tapehouse status` says why"));
+        return Err(Failure::failed("there is no table to check yet")
+            .code("no_such_table")
+            .hint("`tapehouse status` says why"));
     }
     show(&checks, global.output);
     Ok(if checks.iter().all(TableCheck::holds) {
@@ -100,6 +104,7 @@ fn wanted(args: &Args, config: &Config) -> Result<Vec<(TableName, Topic)>, Failu
         match topic {
             Some(topic) => Ok((name(&topic.table)?, topic.clone())),
             None if args.deep => Err(Failure::failed(format!("no configured topic fills table {text}"))
+                .code("no_such_table")
                 .hint("--deep has to know the topic: add it to [[topics]]")),
             None => Ok((name(text)?, Topic::of(text))),
         }

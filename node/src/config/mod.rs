@@ -23,7 +23,7 @@ mod values;
 mod tests;
 
 pub use environment::Environment;
-pub use fault::{ConfigError, Fault};
+pub use fault::{ConfigError, Fault, nearest};
 pub use keys::Part;
 pub use secret::Secret;
 pub use topics::Topic;

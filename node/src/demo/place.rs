@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 
 /// The folder of one demo: catalog, warehouse and checkpoints. It stays when the demo ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,7 @@ impl Place {
         let folder = folder.canonicalize().map_err(|error| cannot(&folder, &error))?;
         match folder.to_str() {
             Some(_) => Ok(Self { folder }),
-            None => Err(Failure::with(
-                Exit::Failed,
-                "the folder's name is not UTF-8, which catalogs cannot hold",
-            )),
+            None => Err(Failure::failed("the folder's name is not UTF-8, which catalogs cannot hold").code("demo_dir")),
         }
     }
 
@@ -55,7 +52,7 @@ fn existing_or_new(folder: &Path) -> Result<PathBuf, Failure> {
     if folder.join("catalog.db").exists() {
         let message = format!("{} holds the tables of an earlier demo", folder.display());
         let hint = "their Kafka is gone, so they cannot be continued: choose another folder, or remove this one";
-        return Err(Failure::failed(message).hint(hint));
+        return Err(Failure::failed(message).code("demo_dir").hint(hint));
     }
     std::fs::create_dir_all(folder).map_err(|error| cannot(folder, &error))?;
     Ok(folder.to_owned())
@@ -69,7 +66,7 @@ fn of_its_own() -> Result<PathBuf, Failure> {
 }
 
 fn cannot(folder: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format!("{} cannot be used: {error}", folder.display()))
+    Failure::failed(format!("{} cannot be used: {error}", folder.display())).code("demo_dir")
 }
 
 #[cfg(test)]

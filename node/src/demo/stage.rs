@@ -203,7 +203,7 @@ async fn catch_up(pipeline: &Pipeline, produced: u64) -> Result<NodeProgress, Fa
     loop {
         let progress = pipeline.progress();
         let stopped = progress.topics.iter().find_map(|topic| match &topic.state {
-            TopicState::Stopped(stopped) => Some(stopped.to_string()),
+            TopicState::Stopped(stopped) => Some(stopped.clone()),
             _ => None,
         });
         let rows = Totals::of(&progress).rows;
@@ -212,12 +212,14 @@ async fn catch_up(pipeline: &Pipeline, produced: u64) -> Result<NodeProgress, Fa
             // The broker keeps 5 MiB a partition: a node that falls behind further has lost records.
             Some(stopped) => {
                 return Err(Failure::failed(format!("a topic stopped: {stopped}"))
+                    .code(stopped.code)
                     .hint("the embedded broker keeps 5 MiB a partition: try a lower --rate"));
             }
             None if Instant::now() > deadline => {
                 return Err(Failure::failed(format!(
                     "{rows} of {produced} records were committed within {CATCH_UP:?}"
-                )));
+                ))
+                .code("not_caught_up"));
             }
             None => tokio::time::sleep(TICK / 4).await,
         }

@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &[
     "tables",
     "status",
     "verify",
+    "explain",
     "config",
     "completions",
 ];
@@ -77,6 +78,18 @@ fn completions_know_every_command() {
 }
 
 #[test]
+fn codes_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = run(folder.path(), &["explain", "offset_lost"], &[]);
+    assert!(page.stdout.contains("**What to do.**"), "{}", page.stdout);
+    let json = run(folder.path(), &["explain", "tombstone", "-o", "json"], &[]).json();
+    assert_eq!(json["code"], "tombstone");
+    run(folder.path(), &["explain", "ofset_lost"], &[])
+        .assert_code(2)
+        .assert_stderr("did you mean `offset_lost`?");
+}
+
+#[test]
 fn an_unknown_source_is_suggested() {
     let folder = tempfile::tempdir().unwrap();
     let env = nobody_there(folder.path());
@@ -105,6 +118,8 @@ fn what_cannot_be_reached_ends_with_4_within_a_bounded_time() {
                 let ended = run_within(limit, folder, args, env);
                 ended
                     .assert_code(4)
+                    .assert_stderr("error: [kafka] ")
+                    .assert_stderr("tapehouse explain kafka")
                     .assert_stderr("kafka.bootstrap_servers (127.0.0.1:1)");
                 assert!(ended.stdout.is_empty(), "{}", ended.stdout);
             });
