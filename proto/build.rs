@@ -3,12 +3,24 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+const FILES: [&str; 4] = [
+    "proto/tapehouse/v1/cluster.proto",
+    "proto/tapehouse/v1/offsets.proto",
+    "proto/tapehouse/v1/tables.proto",
+    "proto/tapehouse/v1/topics.proto",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(["proto/tapehouse/v1/offsets.proto"], ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(FILES)?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("tapehouse.v1.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
-        .file_descriptor_set_path(out.join("tapehouse.v1.bin"))
-        .compile_fds(files)?;
+        .btree_map(".")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

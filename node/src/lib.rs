@@ -2,6 +2,7 @@
 //!
 //! A library for the binary's one line, and for programs that drive a part of it alone (fuzz targets).
 
+mod answer;
 mod check;
 mod cli;
 mod commands;

@@ -29,6 +29,8 @@ pub struct TableSize {
     pub snapshots: u64,
     /// Time of the current snapshot, in milliseconds since 1970-01-01 UTC.
     pub last_commit_ms: Option<i64>,
+    /// The current snapshot.
+    pub last_snapshot_id: Option<i64>,
 }
 
 impl TableSize {
@@ -46,6 +48,7 @@ impl TableSize {
             size_bytes: total("total-files-size"),
             snapshots: metadata.snapshots().len() as u64,
             last_commit_ms: snapshot.map(|snapshot| snapshot.timestamp_ms()),
+            last_snapshot_id: snapshot.map(|snapshot| snapshot.snapshot_id()),
         }
     }
 }

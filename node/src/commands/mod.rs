@@ -1,11 +1,15 @@
 //! One file a command.
 
+use tapehouse_proto::v1;
+
+use crate::answer;
 use crate::cli::Global;
 use crate::config::{Config, Part};
 use crate::connect::{kafka_settings, lake_settings};
-use crate::console::logs;
+use crate::console::{logs, now_ms};
+use crate::diagnosis::diagnose;
 use crate::exit::Failure;
-use crate::view::{TopicView, look, open_lake};
+use crate::view::{look, open_lake};
 
 pub mod completions;
 pub mod config;
@@ -30,11 +34,19 @@ fn quiet_logs(config: &Config) {
 }
 
 /// Tables and Kafka as they are for the topics meant by `names`, from configuration alone.
-async fn look_at(names: &[String], global: &Global) -> Result<(Config, Vec<TopicView>), Failure> {
+async fn look_at(names: &[String], global: &Global) -> Result<v1::ListOffsetsResponse, Failure> {
     let config = Config::load(&global.flags(), &[Part::Kafka, Part::Lake])?;
     quiet_logs(&config);
     let topics = config.topics_meant(names)?;
     let lake = open_lake(lake_settings(&config)?).await?;
     let views = look(&topics, lake.as_ref(), &kafka_settings(&config)?).await?;
-    Ok((config, views))
+    let now = now_ms();
+    let topics = views
+        .iter()
+        .map(|view| answer::topic(view, &diagnose(view, &config.cluster, now)));
+    Ok(v1::ListOffsetsResponse {
+        topics: topics.collect(),
+        cluster: config.cluster,
+        next_page_token: String::new(),
+    })
 }

@@ -1,11 +1,12 @@
 //! `tapehouse offsets`
 
 use serde_json::{Value, json};
+use tapehouse_proto::v1;
 
+use crate::answer::time_ms;
 use crate::cli::Global;
 use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, now_ms, print, print_json, rfc3339};
 use crate::exit::{Exit, Failure};
-use crate::view::TopicView;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,44 +30,42 @@ pub struct Args {
 /// # Errors
 /// Bad configuration; Kafka or catalog out of reach.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
-    let (_, views) = super::look_at(&args.topics, global).await?;
+    let answer = super::look_at(&args.topics, global).await?;
     match global.output {
-        OutputFormat::Json => print_json(&json!({ "topics": views.iter().map(as_json).collect::<Vec<_>>() })),
-        OutputFormat::Table => print(&as_table(&views)),
+        OutputFormat::Json => print_json(&json!({ "topics": answer.topics.iter().map(as_json).collect::<Vec<_>>() })),
+        OutputFormat::Table => print(&as_table(&answer.topics)),
     }
     Ok(Exit::Ok)
 }
 
-fn as_json(view: &TopicView) -> Value {
-    let partitions: Vec<Value> = view
-        .partitions()
+fn as_json(topic: &v1::TopicOffsets) -> Value {
+    let partitions: Vec<Value> = topic
+        .partitions
         .iter()
         .map(|partition| {
             json!({
                 "partition": partition.partition,
-                "committed_next_offset": partition.next,
-                "low_watermark": partition.log.map(|log| log.start),
-                "high_watermark": partition.log.map(|log| log.end),
-                "lag": partition.lag(),
+                "committed_next_offset": partition.committed_next_offset,
+                "low_watermark": partition.log_start_offset,
+                "high_watermark": partition.high_watermark,
+                "lag": partition.lag,
             })
         })
         .collect();
-    let last_commit_ms = view.table.as_ref().and_then(|table| table.size.last_commit_ms);
-    let state = view.table.as_ref().map(|table| &table.state);
     json!({
-        "topic": view.topic.topic,
-        "table": view.topic.table,
-        "in_kafka": view.log.is_some(),
-        "table_exists": view.table.is_some(),
-        "state_error": state.and_then(|state| state.as_ref().err()).map(ToString::to_string),
-        "incarnation": state.and_then(|state| state.as_ref().ok()).map(|state| state.incarnation),
-        "lag": view.lag(),
-        "last_commit": last_commit_ms.and_then(rfc3339),
+        "topic": topic.topic,
+        "table": topic.table,
+        "in_kafka": topic.in_kafka,
+        "table_exists": topic.table_exists,
+        "state_error": topic.state_error,
+        "incarnation": topic.incarnation,
+        "lag": topic.lag,
+        "last_commit": topic.last_commit_time.as_ref().map(time_ms).and_then(rfc3339),
         "partitions": partitions,
     })
 }
 
-fn as_table(views: &[TopicView]) -> String {
+fn as_table(topics: &[v1::TopicOffsets]) -> String {
     let right = Align::Right;
     let mut table = Table::new(&[
         ("TOPIC", Align::Left),
@@ -82,28 +81,24 @@ fn as_table(views: &[TopicView]) -> String {
             .and_then(|o| u64::try_from(o).ok())
             .map_or("-".to_owned(), grouped)
     };
-    for view in views {
-        let last = view.table.as_ref().and_then(|table| table.size.last_commit_ms);
+    for topic in topics {
+        let last = topic.last_commit_time.as_ref().map(time_ms);
         let last = last.map_or("never".to_owned(), |last| ago(last, now));
-        let partitions = view.partitions();
-        if partitions.is_empty() {
+        if topic.partitions.is_empty() {
             let dash = || "-".to_owned();
-            table.row([
-                view.topic.topic.clone(),
-                dash(),
-                dash(),
-                dash(),
-                dash(),
-                "no such topic in Kafka".to_owned(),
-            ]);
+            let why = match topic.in_kafka {
+                Some(_) => "no such topic in Kafka",
+                None => "Kafka does not answer",
+            };
+            table.row([topic.topic.clone(), dash(), dash(), dash(), dash(), why.to_owned()]);
         }
-        for partition in partitions {
+        for partition in &topic.partitions {
             table.row([
-                view.topic.topic.clone(),
+                topic.topic.clone(),
                 partition.partition.to_string(),
-                offset(partition.next),
-                offset(partition.log.map(|log| log.end)),
-                partition.lag().map_or("-".to_owned(), grouped),
+                offset(partition.committed_next_offset),
+                offset(partition.high_watermark),
+                partition.lag.map_or("-".to_owned(), grouped),
                 last.clone(),
             ]);
         }

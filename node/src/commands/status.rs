@@ -1,12 +1,13 @@
 //! `tapehouse status`
 
 use serde_json::json;
+use tapehouse_proto::v1;
 
+use crate::answer::{standing_of, time_ms};
 use crate::cli::Global;
-use crate::console::{Align, OutputFormat, Style, Table, grouped, now_ms, print, print_json, rfc3339};
-use crate::diagnosis::{Diagnosis, Standing, diagnose};
+use crate::console::{Align, OutputFormat, Style, Table, grouped, print, print_json, rfc3339};
+use crate::diagnosis::Standing;
 use crate::exit::{Exit, Failure};
-use crate::view::TopicView;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,44 +31,40 @@ pub struct Args {
 /// # Errors
 /// Bad configuration; Kafka or catalog out of reach.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
-    let (config, views) = super::look_at(&args.topics, global).await?;
-    let now = now_ms();
-    let found: Vec<(TopicView, Diagnosis)> = views
-        .into_iter()
-        .map(|view| {
-            let diagnosis = diagnose(&view, &config.cluster, now);
-            (view, diagnosis)
-        })
-        .collect();
+    let answer = super::look_at(&args.topics, global).await?;
     match global.output {
-        OutputFormat::Json => print_json(&as_json(&config.cluster, &found)),
-        OutputFormat::Table => print(&as_table(&found)),
+        OutputFormat::Json => print_json(&as_json(&answer)),
+        OutputFormat::Table => print(&as_table(&answer.topics)),
     }
-    let is_stale = found.iter().any(|(_, diagnosis)| diagnosis.is_stale);
+    let is_stale = answer.topics.iter().any(|topic| topic.stale);
     Ok(if is_stale { Exit::CheckFailed } else { Exit::Ok })
 }
 
-fn as_json(cluster: &str, found: &[(TopicView, Diagnosis)]) -> serde_json::Value {
-    let topics: Vec<_> = found
+fn standing_name(topic: &v1::TopicOffsets) -> &'static str {
+    standing_of(topic).map_or("unknown", Standing::name)
+}
+
+fn as_json(answer: &v1::ListOffsetsResponse) -> serde_json::Value {
+    let topics: Vec<_> = answer
+        .topics
         .iter()
-        .map(|(view, diagnosis)| {
-            let size = view.table.as_ref().map(|table| &table.size);
+        .map(|topic| {
             json!({
-                "topic": view.topic.topic,
-                "table": view.topic.table,
-                "standing": diagnosis.standing.name().replace(' ', "_"),
-                "reason": diagnosis.reason,
-                "stale": diagnosis.is_stale,
-                "lag": view.lag(),
-                "rows": size.map(|size| size.rows),
-                "last_commit": size.and_then(|size| size.last_commit_ms).and_then(rfc3339),
+                "topic": topic.topic,
+                "table": topic.table,
+                "standing": standing_name(topic).replace(' ', "_"),
+                "reason": topic.reason,
+                "stale": topic.stale,
+                "lag": topic.lag,
+                "rows": topic.rows,
+                "last_commit": topic.last_commit_time.as_ref().map(time_ms).and_then(rfc3339),
             })
         })
         .collect();
-    json!({ "cluster": cluster, "stale": found.iter().any(|(_, diagnosis)| diagnosis.is_stale), "topics": topics })
+    json!({ "cluster": answer.cluster, "stale": answer.topics.iter().any(|topic| topic.stale), "topics": topics })
 }
 
-fn as_table(found: &[(TopicView, Diagnosis)]) -> String {
+fn as_table(topics: &[v1::TopicOffsets]) -> String {
     let style = Style::of_stdout();
     let mut table = Table::new(&[
         ("TOPIC", Align::Left),
@@ -76,28 +73,23 @@ fn as_table(found: &[(TopicView, Diagnosis)]) -> String {
         ("LAG", Align::Right),
         ("STANDING", Align::Left),
     ]);
-    for (view, diagnosis) in found {
-        let rows = view
-            .table
-            .as_ref()
-            .map_or("-".to_owned(), |table| grouped(table.size.rows));
-        let topic = &view.topic;
+    for topic in topics {
         table.row([
             topic.topic.clone(),
             topic.table.clone(),
-            rows,
-            grouped(view.lag()),
-            diagnosis.standing.name().to_owned(),
+            topic.rows.map_or("-".to_owned(), grouped),
+            grouped(topic.lag),
+            standing_name(topic).to_owned(),
         ]);
     }
-    let reasons = found.iter().map(|(view, diagnosis)| {
-        let reason = match diagnosis.standing {
-            Standing::UpToDate => style.good(&diagnosis.reason),
-            Standing::Waiting | Standing::CatchingUp => diagnosis.reason.clone(),
-            Standing::Behind => style.warn(&diagnosis.reason),
-            Standing::Halted => style.bad(&diagnosis.reason),
+    let reasons = topics.iter().map(|topic| {
+        let reason = match standing_of(topic) {
+            Some(Standing::UpToDate) => style.good(&topic.reason),
+            Some(Standing::Waiting | Standing::CatchingUp) | None => topic.reason.clone(),
+            Some(Standing::Behind) => style.warn(&topic.reason),
+            Some(Standing::Halted) => style.bad(&topic.reason),
         };
-        format!("{}: {reason}", view.topic.topic)
+        format!("{}: {reason}", topic.topic)
     });
     format!("{}\n\n{}", table.render(style), reasons.collect::<Vec<_>>().join("\n"))
 }

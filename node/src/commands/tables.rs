@@ -1,14 +1,15 @@
 //! `tapehouse tables`
 
 use serde_json::json;
-use tapehouse_lake::{Lake, LakeError, LakeSettings, LoadedTable};
+use tapehouse_lake::{Lake, LakeError};
+use tapehouse_proto::v1;
 
+use crate::answer::{self, time_ms};
 use crate::cli::Global;
 use crate::config::{Config, Part};
 use crate::connect::{lake_failure, lake_settings};
 use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, now_ms, print, print_json, rfc3339, sized};
 use crate::exit::{Exit, Failure};
-use crate::view::TableSize;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,9 +33,10 @@ pub struct Args {
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let config = Config::load(&global.flags(), &[Part::Lake])?;
     super::quiet_logs(&config);
-    let tables = load_all(lake_settings(&config)?)
+    let lake = Lake::open_existing(lake_settings(&config)?)
         .await
         .map_err(|error| lake_failure(&error))?;
+    let tables = list(&lake).await.map_err(|error| lake_failure(&error))?;
     match global.output {
         OutputFormat::Json => print_json(&json!({ "tables": tables.iter().map(as_json).collect::<Vec<_>>() })),
         OutputFormat::Table => print(&as_table(&tables, args.locations)),
@@ -42,32 +44,30 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-async fn load_all(settings: LakeSettings) -> Result<Vec<LoadedTable>, LakeError> {
-    let lake = Lake::open_existing(settings).await?;
+async fn list(lake: &Lake) -> Result<Vec<v1::Table>, LakeError> {
     let mut tables = Vec::new();
     for name in lake.list_tables().await? {
         // A table that was dropped since the list was made is no longer there.
-        tables.extend(lake.load(&name).await?);
+        tables.extend(lake.load(&name).await?.as_ref().map(answer::table));
     }
     Ok(tables)
 }
 
-fn as_json(table: &LoadedTable) -> serde_json::Value {
-    let size = TableSize::of(table);
+fn as_json(table: &v1::Table) -> serde_json::Value {
     json!({
-        "table": table.ident().to_string(),
-        "rows": size.rows,
-        "files": size.files,
-        "size_bytes": size.size_bytes,
-        "snapshots": size.snapshots,
-        "last_commit": size.last_commit_ms.and_then(rfc3339),
-        "location": table.metadata().location(),
-        "metadata_location": table.metadata_location(),
-        "metadata_bytes": table.metadata_bytes(),
+        "table": table.table,
+        "rows": table.rows,
+        "files": table.files,
+        "size_bytes": table.size_bytes,
+        "snapshots": table.snapshots,
+        "last_commit": table.last_commit_time.as_ref().map(time_ms).and_then(rfc3339),
+        "location": table.location,
+        "metadata_location": table.metadata_location,
+        "metadata_bytes": table.metadata_bytes,
     })
 }
 
-fn as_table(tables: &[LoadedTable], locations: bool) -> String {
+fn as_table(tables: &[v1::Table], locations: bool) -> String {
     if tables.is_empty() {
         return "no tables yet: the first commit of `tapehouse run` creates them".to_owned();
     }
@@ -85,18 +85,17 @@ fn as_table(tables: &[LoadedTable], locations: bool) -> String {
     }
     let mut text = Table::new(&columns);
     for table in tables {
-        let size = TableSize::of(table);
+        let last = table.last_commit_time.as_ref().map(time_ms);
         let mut cells = vec![
-            table.ident().to_string(),
-            grouped(size.rows),
-            grouped(size.files),
-            sized(size.size_bytes),
-            grouped(size.snapshots),
-            size.last_commit_ms
-                .map_or("never".to_owned(), |last| ago(last, now_ms())),
+            table.table.clone(),
+            grouped(table.rows),
+            grouped(table.files),
+            sized(table.size_bytes),
+            grouped(table.snapshots),
+            last.map_or("never".to_owned(), |last| ago(last, now_ms())),
         ];
         if locations {
-            cells.push(table.metadata().location().to_owned());
+            cells.push(table.location.clone());
         }
         text.row(cells);
     }
