@@ -6,7 +6,7 @@ mod answer;
 mod check;
 mod cli;
 mod commands;
-mod config;
+pub mod config;
 mod connect;
 mod console;
 mod demo;

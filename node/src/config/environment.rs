@@ -28,8 +28,7 @@ impl Environment {
         }
     }
 
-    /// An environment of these variables alone.
-    #[cfg(test)]
+    /// An environment of these variables alone, for tests and fuzz targets.
     pub fn of(variables: &[(&str, &str)]) -> Self {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self {
