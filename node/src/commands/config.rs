@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::Global;
-use crate::config::{Config, Part, show};
+use crate::config::{Config, Part, schema, show};
 use crate::console::{Align, OutputFormat, Style, Table, print, print_json};
 use crate::exit::Failure;
 
@@ -11,7 +11,8 @@ const EXAMPLES: &str = "\
 Examples:
   tapehouse config validate --config deploy/config/production.toml
   tapehouse config show
-  KAFKA_BOOTSTRAP_SERVERS=broker:9092 tapehouse config show -o json";
+  KAFKA_BOOTSTRAP_SERVERS=broker:9092 tapehouse config show -o json
+  tapehouse config schema > tapehouse.schema.json          for editors and CI";
 
 const PARTS: &[Part] = &[Part::Node, Part::Kafka, Part::Registry, Part::Lake];
 
@@ -29,6 +30,8 @@ enum Action {
     Validate,
     /// Show every key, its value and where it came from; secrets are masked
     Show,
+    /// Print the JSON Schema of the file
+    Schema,
 }
 
 /// Checks or shows the configuration.
@@ -36,10 +39,11 @@ enum Action {
 /// # Errors
 /// Every fault of the configuration.
 pub fn run(args: &Args, global: &Global) -> Result<(), Failure> {
-    let config = Config::load(&global.flags(), PARTS)?;
+    let config = || Config::load(&global.flags(), PARTS);
     match args.action {
-        Action::Validate => validate(&config, global.output),
-        Action::Show => show(&config, global.output),
+        Action::Validate => validate(&config()?, global.output),
+        Action::Show => show(&config()?, global.output),
+        Action::Schema => print_json(&schema::schema()),
     }
     Ok(())
 }

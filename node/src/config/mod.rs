@@ -13,6 +13,7 @@ mod fault;
 mod file;
 mod keys;
 mod resolve;
+pub mod schema;
 mod secret;
 mod settings;
 pub mod show;

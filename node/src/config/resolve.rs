@@ -10,7 +10,7 @@ use super::secret::is_secret_property;
 use super::values::{Value, check};
 
 /// Properties of librdkafka that load or run code, and those that decide what is read: not to be set by anybody.
-const REFUSED_PROPERTIES: [(&str, &str); 12] = [
+pub(super) const REFUSED_PROPERTIES: [(&str, &str); 12] = [
     ("plugin.library.paths", "would load code into the process"),
     ("sasl.kerberos.kinit.cmd", "would run a command"),
     ("ssl.engine.location", "would load code into the process"),

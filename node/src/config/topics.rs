@@ -42,9 +42,9 @@ const BUILT_IN: [(&str, &str, &str, &[&str]); 3] = [
     ),
 ];
 
-const KEYS: [&str; 5] = ["topic", "table", "group", "timestamp_fields", "event_time_field"];
+pub(super) const KEYS: [&str; 5] = ["topic", "table", "group", "timestamp_fields", "event_time_field"];
 /// More topics than this are a mistake.
-const MAX_TOPICS: usize = 256;
+pub(super) const MAX_TOPICS: usize = 256;
 const EXAMPLE: &str = "[[topics]]\n               topic = \"raw.trades\"\n               table = \"bronze.raw_trades\"";
 
 impl Topic {

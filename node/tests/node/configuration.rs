@@ -187,3 +187,16 @@ fn every_key_is_documented_with_its_default() {
         }
     }
 }
+
+#[test]
+fn the_published_schema_is_that_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = run(folder.path(), &["config", "schema"], &[]);
+    printed.assert_code(0);
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/tapehouse.schema.json");
+    let published = std::fs::read_to_string(published).unwrap_or_default();
+    assert!(
+        published == printed.stdout,
+        "the keys have changed: tapehouse config schema > deploy/config/tapehouse.schema.json"
+    );
+}

@@ -1,5 +1,6 @@
 //! Tests against a real broker and a real registry; one pair of servers for all of them.
 
+mod config_schema;
 mod damage;
 mod growth;
 mod lifecycle;
