@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask verify|fix|test|tidy|chaos|bench`. Standard library only, so that it builds in a second.
+//! Developer commands: `cargo xtask verify|fix|test|tidy|chaos|bench|fuzz`. Standard library only, so that it builds in a second.
 #![allow(clippy::print_stdout, reason = "a command line program: its output is its purpose")]
 
+mod fuzz;
 mod programs;
 mod servers;
 mod stages;
@@ -24,6 +25,9 @@ cargo xtask COMMAND
   tidy                        file and function length, crate dependencies, words that have no place in the source
   chaos [ARGS]                real node processes killed at named and seeded moments; --full for all of it
   bench [ARGS]                end to end on real Kafka, with the limit loop beside it
+  fuzz [--seconds N] [TARGET]...
+                              the targets of fuzz/, ten minutes each: what comes from outside must neither panic nor take memory or time
+                              without bound; needs cargo-fuzz
 ";
 
 fn main() -> ExitCode {
@@ -52,6 +56,7 @@ fn run(arguments: &[&str]) -> Result<(), Failure> {
         ["tidy"] => tidy::tidy(&workspace),
         ["chaos", rest @ ..] => programs::chaos(&workspace, rest),
         ["bench", rest @ ..] => programs::bench(&workspace, rest),
+        ["fuzz", rest @ ..] => fuzz::fuzz(&workspace, rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
