@@ -8,6 +8,7 @@ pub mod files;
 pub mod inspect;
 mod lake;
 mod name;
+mod probe;
 pub mod storage;
 pub mod table;
 pub mod verify;
@@ -16,4 +17,5 @@ pub use commit::{AppendOutcome, CommitPolicy, NewColumn, Retention, StagedAppend
 pub use error::{CommitError, LakeError};
 pub use lake::{Lake, LakeSettings, NewTable};
 pub use name::{InvalidTableName, TableName};
+pub use probe::probe_warehouse;
 pub use table::{LoadedTable, StateError};

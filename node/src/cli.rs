@@ -97,6 +97,8 @@ pub enum Command {
     Run(commands::run::Args),
     /// Produce realistic market data into Kafka
     Generate(Box<commands::generate::Args>),
+    /// Check everything that a node needs; each failure with its way out
+    Doctor(commands::doctor::Args),
     /// Show how far each table is behind its topic, partition by partition
     Offsets(commands::offsets::Args),
     /// Show the tables: rows, files, size, snapshots, last commit

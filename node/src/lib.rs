@@ -11,6 +11,7 @@ mod connect;
 mod console;
 mod demo;
 mod diagnosis;
+mod doctor;
 mod duration;
 mod exit;
 mod http;
@@ -52,6 +53,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Tables(args) => block_on(commands::tables::run(args, global)),
         Command::Status(args) => block_on(commands::status::run(args, global)),
         Command::Demo(args) => block_on(commands::demo::run(args, global)),
+        Command::Doctor(args) => block_on(commands::doctor::run(args, global)),
         Command::Run(args) => block_on(commands::run::run(args, global)),
         Command::Verify(args) => block_on(commands::verify::run(args, global)),
         Command::Generate(args) => block_on(commands::generate::run(args, global)),

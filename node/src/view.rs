@@ -175,10 +175,11 @@ pub async fn look(topics: &[Topic], lake: Option<&Lake>, kafka: &KafkaSettings) 
     Ok(views)
 }
 
-type Watermarks = Option<BTreeMap<PartitionId, OffsetRange>>;
+/// Low and high watermark by partition; `None` where Kafka has no such topic.
+pub type Watermarks = Option<BTreeMap<PartitionId, OffsetRange>>;
 
 /// Asks on a thread of its own: the client blocks, also when it is dropped.
-fn watermarks(kafka: KafkaSettings, topic: String) -> tokio::task::JoinHandle<Result<Watermarks, ConsumerError>> {
+pub fn watermarks(kafka: KafkaSettings, topic: String) -> tokio::task::JoinHandle<Result<Watermarks, ConsumerError>> {
     tokio::task::spawn_blocking(move || {
         let options = ReaderOptions {
             group: "tapehouse-offsets".into(),

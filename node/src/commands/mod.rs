@@ -14,6 +14,7 @@ use crate::view::{look, open_lake};
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 mod dry_run;
 pub mod explain;
 pub mod generate;

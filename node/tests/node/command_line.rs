@@ -9,6 +9,7 @@ const COMMANDS: &[&str] = &[
     "demo",
     "run",
     "generate",
+    "doctor",
     "offsets",
     "tables",
     "status",

@@ -2,6 +2,7 @@
 
 mod config_schema;
 mod damage;
+mod doctor;
 mod growth;
 mod lifecycle;
 mod loss;
