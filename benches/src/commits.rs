@@ -9,7 +9,7 @@ use tapehouse_core::append::AppendRequest;
 use tapehouse_core::state::{OWNER_PROPERTY, STATE_PROPERTY, StreamState};
 use tapehouse_lake::bronze::partition_spec;
 use tapehouse_lake::files::{FileEncoder, write_file};
-use tapehouse_lake::{AppendOutcome, Lake, LakeSettings, NewTable, StagedAppend, TableName};
+use tapehouse_lake::{AppendOutcome, CatalogSettings, Lake, LakeSettings, NewTable, StagedAppend, TableName};
 use uuid::Uuid;
 
 use crate::report::{Check, median};
@@ -76,8 +76,7 @@ impl Rig {
     pub async fn new(folder: &Path) -> Outcome<Self> {
         let trades = Trades::new(1)?;
         let lake = Lake::open(LakeSettings {
-            catalog_uri: format!("sqlite://{}", folder.join("catalog.db").display()),
-            catalog_name: "default".to_owned(),
+            catalog: CatalogSettings::new(format!("sqlite://{}", folder.join("catalog.db").display())),
             warehouse: folder.join("warehouse").display().to_string(),
         })
         .await?;

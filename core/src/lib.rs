@@ -10,5 +10,6 @@ pub mod coverage;
 pub mod failpoint;
 pub mod freshness;
 pub mod offsets;
+pub mod secret;
 pub mod state;
 pub mod watermark;

@@ -8,7 +8,7 @@ use iceberg::io::FileIO;
 use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadataBuilder, UnboundPartitionSpec};
 use uuid::Uuid;
 
-use crate::catalog::{CommitBackend, SqliteBackend};
+use crate::catalog::{self, CatalogSettings, CommitBackend};
 use crate::commit::cleanup::{Cleaner, CleanupJob};
 use crate::commit::metadata_file::Unwritten;
 use crate::commit::metadata_json::SnapshotTexts;
@@ -26,10 +26,8 @@ const METADATA_VERSIONS_KEPT: &str = "20";
 /// Where the lake is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LakeSettings {
-    /// The catalog's database: `sqlite:///absolute/path`.
-    pub catalog_uri: String,
-    /// Name of the catalog within the database, by default `default`.
-    pub catalog_name: String,
+    /// The catalog.
+    pub catalog: CatalogSettings,
     /// Folder of the tables: `file:///absolute/path` or `/absolute/path`.
     pub warehouse: String,
 }
@@ -68,9 +66,9 @@ impl Lake {
     /// [`LakeError::Unsupported`] for kinds of catalog or warehouse that are not spoken; other errors when they cannot be used.
     pub async fn open(settings: LakeSettings) -> Result<Self, LakeError> {
         let warehouse = Warehouse::at(&settings.warehouse)?;
-        let backend = SqliteBackend::open(&settings.catalog_uri, &settings.catalog_name, true).await?;
+        let backend = catalog::open(&settings.catalog, true).await?;
         create_folder(warehouse.root()).await?;
-        Ok(Self::with_backend(Arc::new(backend), warehouse))
+        Ok(Self::with_backend(backend, warehouse))
     }
 
     /// Opens the lake for reading: nothing is created.
@@ -79,8 +77,8 @@ impl Lake {
     /// As [`Lake::open`]; and [`LakeError::Missing`] when the database does not exist.
     pub async fn open_existing(settings: LakeSettings) -> Result<Self, LakeError> {
         let warehouse = Warehouse::at(&settings.warehouse)?;
-        let backend = SqliteBackend::open(&settings.catalog_uri, &settings.catalog_name, false).await?;
-        Ok(Self::with_backend(Arc::new(backend), warehouse))
+        let backend = catalog::open(&settings.catalog, false).await?;
+        Ok(Self::with_backend(backend, warehouse))
     }
 
     /// A lake on any catalog.

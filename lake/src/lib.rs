@@ -13,6 +13,7 @@ pub mod storage;
 pub mod table;
 pub mod verify;
 
+pub use catalog::CatalogSettings;
 pub use commit::{AppendOutcome, CommitPolicy, NewColumn, Retention, StagedAppend, StateChange};
 pub use error::{CommitError, LakeError};
 pub use lake::{Lake, LakeSettings, NewTable};

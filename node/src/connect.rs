@@ -3,7 +3,7 @@
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::producer::ProducerError;
-use tapehouse_kafka::registry::{RegistryAuth, RegistryClient, RegistryError, RegistrySettings, Secret};
+use tapehouse_kafka::registry::{RegistryAuth, RegistryClient, RegistryError, RegistrySettings};
 use tapehouse_lake::{LakeError, LakeSettings};
 
 use crate::config::{Config, ConfigError, Fault, RegistryLogin};
@@ -55,9 +55,9 @@ pub fn registry_settings(config: &Config) -> Result<RegistrySettings, Failure> {
         RegistryLogin::None => RegistryAuth::None,
         RegistryLogin::Basic { user, password } => RegistryAuth::Basic {
             user: user.clone(),
-            password: Secret::new(password.reveal()),
+            password: password.clone(),
         },
-        RegistryLogin::Bearer(token) => RegistryAuth::Bearer(Secret::new(token.reveal())),
+        RegistryLogin::Bearer(token) => RegistryAuth::Bearer(token.clone()),
     };
     settings.ca_location = registry.ca.clone();
     settings.timeout = registry.timeout;
@@ -79,8 +79,7 @@ pub fn registry_client(config: &Config) -> Result<RegistryClient, Failure> {
 pub fn lake_settings(config: &Config) -> Result<LakeSettings, Failure> {
     let lake = config.lake.as_ref().ok_or_else(|| not_asked_for("catalog.uri"))?;
     Ok(LakeSettings {
-        catalog_uri: lake.catalog_uri.clone(),
-        catalog_name: lake.catalog_name.clone(),
+        catalog: lake.catalog.clone(),
         warehouse: lake.warehouse.clone(),
     })
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Judges a bronze table from outside: PyIceberg and DuckDB read it, confluent-kafka reads the topic, nothing of Tapehouse runs.
 
-    bronze.py CATALOG_DB [WAREHOUSE] --table bronze.raw_trades [--expect-rows N]
+    bronze.py CATALOG [WAREHOUSE] --table bronze.raw_trades [--expect-rows N]
               [--complete topic=raw.trades,bootstrap=127.0.0.1:9092] [--covered] [--filters COLUMN]... [--digest]
 
 Prints one JSON object; exit 0 when nothing is wrong, 3 when `violations` is not empty, 1 when it could not be judged.
@@ -16,10 +16,9 @@ import sys
 import time
 from collections import Counter
 
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import EqualTo
 
-from lake import catalog_uri, connect, local_path
+from lake import connect, local_path, open_catalog
 from ranges import check_files_in_ranges, check_ranges, read_state
 from visible import visible_offsets
 
@@ -146,8 +145,7 @@ def digest(db, table):
 def judge(args):
     """Runs every check that the arguments ask for."""
     judgement, started = Judgement(), time.monotonic()
-    catalog = SqlCatalog("default", uri=catalog_uri(args.catalog_db), warehouse=args.warehouse or "")
-    table = catalog.load_table(args.table)
+    table = open_catalog(args.catalog, args.warehouse).load_table(args.table)
     db = connect()
     files = live_files(table, judgement)
     rows = read_coordinates(db, table, judgement)
@@ -183,7 +181,7 @@ def key_values(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("catalog_db", help="the SQLite catalog: a path or sqlite:///path")
+    parser.add_argument("catalog", help="path or sqlite:///path of a SQLite catalog, or postgresql://..., or http(s)://... of a REST catalog")
     parser.add_argument("warehouse", nargs="?", help="the warehouse's location; reading does not need it")
     parser.add_argument("--table", default="bronze.raw_trades")
     parser.add_argument("--expect-rows", type=int)

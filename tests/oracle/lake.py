@@ -1,4 +1,4 @@
-"""What the oracles share: DuckDB with its Iceberg reader, the SQLite catalog, and file locations. Nothing here comes from Tapehouse."""
+"""What the oracles share: DuckDB with its Iceberg reader, catalogs, and file locations. Nothing here comes from Tapehouse."""
 
 import glob
 import os
@@ -23,9 +23,24 @@ def connect(threads=2, memory="4GB"):
     return db
 
 
-def catalog_uri(path):
-    """The SQLAlchemy URI of a SQLite catalog given as a path or as sqlite:///path."""
-    return "sqlite:///" + os.path.abspath(path.removeprefix("sqlite:///"))
+def catalog_uri(text):
+    """The SQLAlchemy URI of a SQL catalog: a SQLite database given as a path or as sqlite:///absolute/path (three slashes or four), or PostgreSQL."""
+    if text.startswith(("postgresql:", "postgres:")):
+        return "postgresql+psycopg2:" + text.partition(":")[2]
+    if text.startswith("sqlite:///"):
+        text = "/" + text.removeprefix("sqlite:///").lstrip("/")
+    return "sqlite:///" + os.path.abspath(text)
+
+
+def open_catalog(text, warehouse=None, name="default"):
+    """PyIceberg's own catalog for what `text` names: SQLite, PostgreSQL, or with http(s) a REST catalog."""
+    if text.startswith(("http://", "https://")):
+        from pyiceberg.catalog.rest import RestCatalog
+
+        return RestCatalog(name, uri=text, **({"warehouse": warehouse} if warehouse else {}))
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    return SqlCatalog(name, uri=catalog_uri(text), warehouse=warehouse or "")
 
 
 def local_path(location):

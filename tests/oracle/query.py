@@ -1,17 +1,15 @@
 #!/usr/bin/env python3
-"""query.py CATALOG_DB TABLE SQL...: runs each SQL in DuckDB, where `t` is the Iceberg table, and prints a JSON list of the results' rows."""
+"""query.py CATALOG TABLE SQL...: runs each SQL in DuckDB, where `t` is the Iceberg table, and prints a JSON list of the results' rows."""
 
 import json
 import sys
 
-from pyiceberg.catalog.sql import SqlCatalog
-
-from lake import catalog_uri, connect
+from lake import connect, open_catalog
 
 
 def main():
-    catalog_db, name, *queries = sys.argv[1:]
-    table = SqlCatalog("default", uri=catalog_uri(catalog_db)).load_table(name)
+    catalog, name, *queries = sys.argv[1:]
+    table = open_catalog(catalog).load_table(name)
     db = connect()
     db.execute(f"CREATE VIEW t AS SELECT * FROM iceberg_scan('{table.metadata_location}')")
     print(json.dumps([db.execute(query).fetchall() for query in queries], default=str))

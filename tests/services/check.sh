@@ -22,6 +22,7 @@ check() {
 java_for_both() { find_java 21 && { command -v curl >/dev/null || needs "curl (apt-get install curl)"; }; }
 
 check Java java_for_both
+check PostgreSQL "$SERVICES_DIR/postgres.sh" check
 check "Kafka and Apicurio from Maven Central" "$SERVICES_DIR/fetch.sh"
 check "the oracles' Python environment" "$SERVICES_DIR/venv.sh"
 exit "$status"

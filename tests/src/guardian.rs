@@ -1,4 +1,4 @@
-//! Stops the servers whatever becomes of this process: a shell that waits for the end of a pipe that only this process holds.
+//! Stops servers whatever becomes of this process: a shell that waits for the end of a pipe that only this process holds.
 //! A static, a failed test, Ctrl-C and SIGKILL all close the pipe.
 
 use std::os::unix::process::CommandExt as _;
@@ -9,8 +9,8 @@ use crate::Error;
 
 /// A file of this name in the servers' folder keeps it from being removed.
 const KEEP: &str = "keep";
-/// `$1` is stack.sh, `$2` the servers' folder.
-const SCRIPT: &str = r#"trap '' INT TERM HUP; cat >/dev/null; "$1" down "$2"; [ -e "$2/keep" ] || rm -rf "$2""#;
+/// `$1` is a script, `$2` its action that stops all, `$3` the servers' folder.
+const SCRIPT: &str = r#"trap '' INT TERM HUP; cat >/dev/null; "$1" "$2" "$3"; [ -e "$3/keep" ] || rm -rf "$3""#;
 
 /// Handle on the shell. Dropping it stops the servers and waits until they are down.
 #[derive(Debug)]
@@ -20,11 +20,12 @@ pub(crate) struct Guardian {
 }
 
 impl Guardian {
-    /// Watches over the servers of `folder`; `stack` is stack.sh.
-    pub(crate) fn over(stack: &Command, folder: &Path) -> Result<Self, Error> {
+    /// Watches over the servers of `folder`, which `script` stops by `action`.
+    pub(crate) fn over(script: &Command, action: &str, folder: &Path) -> Result<Self, Error> {
         let mut shell = Command::new("bash")
             .args(["-c", SCRIPT, "guardian"])
-            .arg(stack.get_program())
+            .arg(script.get_program())
+            .arg(action)
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

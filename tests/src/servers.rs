@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::guardian::Guardian;
+use crate::service::{self, script};
 use crate::{Error, Tools, run};
 
 /// One of the two servers.
@@ -39,24 +40,14 @@ impl Servers {
     /// # Errors
     /// [`Error::Needs`] when they cannot run on this machine.
     pub fn start(tools: &Tools) -> Result<Self, Error> {
-        let folder = tempfile::Builder::new()
-            .prefix("tapehouse-servers-")
-            .tempdir()
-            .map_err(Error::io("a temporary folder"))?
-            .keep();
-        let guardian = Guardian::over(&tools.service("stack.sh"), &folder)?;
-        let mut up = tools.service("stack.sh");
+        let folder = service::folder()?;
+        let guardian = Guardian::over(&script("stack.sh"), "down", &folder)?;
+        let mut up = script("stack.sh");
         up.arg("up").arg(&folder);
         let up = run(up)?.expect(&[0])?;
-        let value = |key: &str| {
-            let line = up.stdout.lines().find_map(|line| line.strip_prefix(key));
-            line.and_then(|line| line.strip_prefix('='))
-                .map(str::to_owned)
-                .ok_or_else(|| Error::unexpected(format!("stack.sh says no {key}: {}", up.stdout)))
-        };
         Ok(Self {
-            bootstrap: value("KAFKA_BOOTSTRAP_SERVERS")?,
-            registry: value("SCHEMA_REGISTRY_URL")?,
+            bootstrap: service::said(&up.stdout, "KAFKA_BOOTSTRAP_SERVERS")?,
+            registry: service::said(&up.stdout, "SCHEMA_REGISTRY_URL")?,
             tools: tools.clone(),
             folder,
             _guardian: guardian,
@@ -113,7 +104,7 @@ impl Servers {
     }
 
     fn script(&self, server: Server, action: &str) -> Result<(), Error> {
-        let mut command = self.tools.service(server.script());
+        let mut command = script(server.script());
         command.arg(action).arg(&self.folder);
         run(command)?.expect(&[0])?;
         Ok(())

@@ -62,8 +62,16 @@ pub fn stack_alone() -> Option<Stack> {
 
 fn servers() -> Option<&'static Servers> {
     let started = SERVERS.get_or_init(|| Tools::locate().and_then(|tools| Servers::start(&tools)));
-    match started {
-        Ok(servers) => Some(servers),
+    unless_missing(started.as_ref())
+}
+
+/// What was made, or `None` (said on standard error) where something is missing that it needs: the test then has to end.
+///
+/// # Panics
+/// When it failed otherwise, or something is missing that the environment requires.
+pub fn unless_missing<T>(made: Result<T, &Error>) -> Option<T> {
+    match made {
+        Ok(made) => Some(made),
         Err(Error::Needs(what)) if std::env::var_os(REQUIRE_VARIABLE).is_none_or(|value| value != "1") => {
             // Past the capture of the test runner: what was not tested has to be said.
             let _ = writeln!(std::io::stderr(), "skipped: needs {what}");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Error, run};
+use crate::{Error, run, script};
 
 /// Names the node with failpoints; `cargo xtask test` and `cargo xtask chaos` set it.
 const NODE_VARIABLE: &str = "TAPEHOUSE_BIN";
@@ -33,7 +33,7 @@ impl Tools {
             .filter(|node| node.is_file())
             .ok_or_else(needs_node)?;
         let node = node.canonicalize().map_err(Error::io("the node's path"))?;
-        let venv = run(Command::new(tests.join("services/venv.sh")))?.expect(&[0])?;
+        let venv = run(script("venv.sh"))?.expect(&[0])?;
         let python = PathBuf::from(venv.stdout.trim());
         Ok(Self { tests, node, python })
     }
@@ -41,11 +41,6 @@ impl Tools {
     /// The node.
     pub fn node(&self) -> &Path {
         &self.node
-    }
-
-    /// A script of `services/`.
-    pub fn service(&self, script: &str) -> Command {
-        Command::new(self.tests.join("services").join(script))
     }
 
     /// A Python program of the `tests` folder.

@@ -188,8 +188,8 @@ impl RegistryClient {
             .header(ACCEPT, format!("{MEDIA_TYPE}, application/json"));
         match &settings.auth {
             RegistryAuth::None => request,
-            RegistryAuth::Basic { user, password } => request.basic_auth(user, Some(password.expose())),
-            RegistryAuth::Bearer(token) => request.bearer_auth(token.expose()),
+            RegistryAuth::Basic { user, password } => request.basic_auth(user, Some(password.reveal())),
+            RegistryAuth::Bearer(token) => request.bearer_auth(token.reveal()),
         }
     }
 

@@ -4,52 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use tapehouse_core::secret::Secret;
 use url::Url;
 
 use super::RegistryError;
 
 /// Default limit of one request, connecting included.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A text that must never reach a log: its `Debug` and `Display` say only that it is there.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"***\"")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// How a request identifies itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,17 +1,22 @@
 //! Catalogs: the one place where a table's current metadata is named, and swapped atomically.
 
+mod postgres;
+mod postgres_uri;
+mod settings;
+mod sql;
 mod sqlite;
-mod sqlite_schema;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
+use tapehouse_core::secret::mask_userinfo;
 
 use crate::error::LakeError;
 use crate::name::TableName;
-pub use sqlite::SqliteBackend;
+pub use settings::CatalogSettings;
 
 /// What a catalog knows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,4 +70,30 @@ pub trait CommitBackend: Debug + Send + Sync {
 
     /// All tables, sorted by name.
     async fn list(&self) -> Result<Vec<TableName>, LakeError>;
+}
+
+/// Opens the catalog. With `create`, what belongs to it is created where it is missing: the file and tables of a SQLite
+/// database, the tables in a PostgreSQL database; without, nothing is.
+///
+/// # Errors
+/// [`LakeError::Unsupported`] for another kind of URI, [`LakeError::Missing`] when a file must exist and does not,
+/// [`LakeError::Catalog`] when the catalog cannot be used.
+pub async fn open(settings: &CatalogSettings, create: bool) -> Result<Arc<dyn CommitBackend>, LakeError> {
+    let uri = settings.uri.as_str();
+    let path = uri.strip_prefix("sqlite://").and_then(sqlite::database_path);
+    match (uri.split_once("://"), path) {
+        (_, Some(path)) => {
+            let database = sqlite::Sqlite::open(&path, create).await?;
+            Ok(Arc::new(sql::SqlBackend::on(database, &settings.name).await?))
+        }
+        (Some((scheme, _)), None) if postgres_uri::is_scheme(scheme) => {
+            let database = postgres::Postgres::open(uri, settings.timeout, create).await?;
+            Ok(Arc::new(sql::SqlBackend::on(database, &settings.name).await?))
+        }
+        _ => Err(LakeError::Unsupported {
+            what: "catalog",
+            value: mask_userinfo(uri),
+            expected: "expected sqlite:///absolute/path/catalog.db or postgresql://user:password@host:port/database",
+        }),
+    }
 }

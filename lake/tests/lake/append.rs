@@ -6,11 +6,23 @@ use tapehouse_core::state::STATE_PROPERTY;
 use tapehouse_lake::commit::{first_offsets, keys};
 use tapehouse_lake::{AppendOutcome, CommitError, Lake, StateChange, StateError};
 
-use crate::support::{Rig, committed, live_files, metadata_files, new_table, settings};
+use crate::place::{Kind, Place, on_each_catalog};
+use crate::support::{Rig, committed, live_files, metadata_files, new_table};
 
-#[tokio::test]
-async fn an_append_is_a_snapshot_with_its_ranges_state_and_totals() {
-    let rig = Rig::new().await;
+on_each_catalog! {
+    an_append_is_a_snapshot_with_its_ranges_state_and_totals,
+    what_is_behind_is_acknowledged_and_what_does_not_continue_is_refused,
+    the_same_commit_id_is_committed_once_even_by_another_process,
+    ranges_without_rows_move_the_offsets,
+    the_hint_names_the_current_metadata,
+    a_reader_creates_nothing,
+    creating_twice_keeps_the_first,
+    an_operators_change_of_offsets_is_a_snapshot_and_checks_what_it_was_decided_on,
+    a_table_without_state_halts,
+}
+
+async fn an_append_is_a_snapshot_with_its_ranges_state_and_totals(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 0, 10), (1, 5, 9)]).await;
     let table = rig.append(&[(0, 10, 12)]).await;
     let snapshot = table.metadata().current_snapshot().unwrap();
@@ -42,9 +54,8 @@ async fn an_append_is_a_snapshot_with_its_ranges_state_and_totals() {
     assert_eq!(rig.rows().await, expected);
 }
 
-#[tokio::test]
-async fn what_is_behind_is_acknowledged_and_what_does_not_continue_is_refused() {
-    let rig = Rig::new().await;
+async fn what_is_behind_is_acknowledged_and_what_does_not_continue_is_refused(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 0, 10)]).await;
     let before = rig.table().await.metadata_location().to_owned();
     let repeat = rig.stage(&[(0, 0, 10)]).await;
@@ -78,9 +89,8 @@ async fn what_is_behind_is_acknowledged_and_what_does_not_continue_is_refused() 
     assert_eq!(rig.table().await.metadata_location(), before, "nothing was committed");
 }
 
-#[tokio::test]
-async fn the_same_commit_id_is_committed_once_even_by_another_process() {
-    let rig = Rig::new().await;
+async fn the_same_commit_id_is_committed_once_even_by_another_process(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let staged = rig.stage(&[(0, 0, 10)]).await;
     let first = committed(rig.lake.append(&rig.ident, &staged).await.unwrap());
     let again = committed(rig.other().await.append(&rig.ident, &staged).await.unwrap());
@@ -88,9 +98,8 @@ async fn the_same_commit_id_is_committed_once_even_by_another_process() {
     assert_eq!(live_files(&rig.lake, &again).await.len(), 1);
 }
 
-#[tokio::test]
-async fn ranges_without_rows_move_the_offsets() {
-    let rig = Rig::new().await;
+async fn ranges_without_rows_move_the_offsets(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 0, 3)]).await;
     let mut staged = rig.stage(&[]).await;
     staged
@@ -103,9 +112,8 @@ async fn ranges_without_rows_move_the_offsets() {
     assert_eq!(live_files(&rig.lake, &table).await.len(), 1);
 }
 
-#[tokio::test]
-async fn the_hint_names_the_current_metadata() {
-    let rig = Rig::new().await;
+async fn the_hint_names_the_current_metadata(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     for start in 0..3 {
         let table = rig.append(&[(0, start, start + 1)]).await;
         let hint = std::fs::read_to_string(table.folder().join("metadata/version-hint.text")).unwrap();
@@ -119,32 +127,36 @@ async fn the_hint_names_the_current_metadata() {
     }
 }
 
-#[tokio::test]
-async fn a_reader_creates_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let error = Lake::open_existing(settings(dir.path())).await.unwrap_err();
-    assert!(error.to_string().contains("catalog database does not exist"), "{error}");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    let lake = Lake::open(settings(dir.path())).await.unwrap();
-    let reader = Lake::open_existing(settings(dir.path())).await.unwrap();
-    assert!(reader.load(&crate::support::ident()).await.unwrap().is_none());
-    lake.create_table(&crate::support::ident(), new_table()).await.unwrap();
-    assert_eq!(reader.list_tables().await.unwrap(), [crate::support::ident()]);
-    assert!(reader.load(&crate::support::ident()).await.unwrap().is_some());
+async fn a_reader_creates_nothing(kind: Kind) {
+    let Some(place) = Place::new(kind).await else { return };
+    let open = || Lake::open_existing(place.settings.clone());
+    match kind {
+        Kind::Sqlite => {
+            let error = open().await.unwrap_err();
+            assert!(error.to_string().contains("catalog database does not exist"), "{error}");
+        }
+        // A server is there; what is not there yet is an empty catalog.
+        Kind::Postgres => assert!(open().await.unwrap().list_tables().await.unwrap().is_empty()),
+    }
+    assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 0);
+    let lake = Lake::open(place.settings.clone()).await.unwrap();
+    let reader = open().await.unwrap();
+    assert!(reader.load(&place.ident).await.unwrap().is_none());
+    lake.create_table(&place.ident, new_table()).await.unwrap();
+    assert_eq!(reader.list_tables().await.unwrap(), [place.ident.clone()]);
+    assert!(reader.load(&place.ident).await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn creating_twice_keeps_the_first() {
-    let rig = Rig::new().await;
+async fn creating_twice_keeps_the_first(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let table = rig.append(&[(0, 0, 5)]).await;
     let other = rig.other().await.create_table(&rig.ident, new_table()).await.unwrap();
     assert_eq!(other.metadata().uuid(), table.metadata().uuid());
     assert_eq!(other.metadata_location(), table.metadata_location());
 }
 
-#[tokio::test]
-async fn an_operators_change_of_offsets_is_a_snapshot_and_checks_what_it_was_decided_on() {
-    let rig = Rig::new().await;
+async fn an_operators_change_of_offsets_is_a_snapshot_and_checks_what_it_was_decided_on(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 0, 5)]).await;
     let expected = rig.state().await;
     let mut next = expected.clone();
@@ -162,9 +174,8 @@ async fn an_operators_change_of_offsets_is_a_snapshot_and_checks_what_it_was_dec
     assert_eq!(rig.state().await.next, [(0, 10)].into());
 }
 
-#[tokio::test]
-async fn a_table_without_state_halts() {
-    let rig = Rig::new().await;
+async fn a_table_without_state_halts(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let ident = "bronze.other".parse().unwrap();
     let mut spec = new_table();
     spec.properties.clear();

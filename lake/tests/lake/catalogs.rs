@@ -1,9 +1,10 @@
 //! Catalogs that others made.
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use tapehouse_lake::{Lake, LakeError, LakeSettings};
+use tapehouse_lake::{CatalogSettings, Lake, LakeError, LakeSettings};
 
-use crate::support::{Rig, committed, ident, new_table, settings, stage};
+use crate::place::{Kind, Place};
+use crate::support::{Rig, committed, new_table, stage};
 
 /// As PyIceberg up to 0.11 creates it: without `iceberg_type`.
 const OLD_LAYOUT: &str = "CREATE TABLE iceberg_tables (
@@ -13,18 +14,18 @@ const OLD_LAYOUT: &str = "CREATE TABLE iceberg_tables (
 
 #[tokio::test]
 async fn a_database_without_iceberg_type_is_used_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = settings(dir.path());
-    let path = dir.path().join("catalog/lake.db");
+    let place = Place::new(Kind::Sqlite).await.unwrap();
+    let ident = place.ident.clone();
+    let path = place.dir.path().join("catalog/lake.db");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
     let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
     sqlx::query(OLD_LAYOUT).execute(&pool).await.unwrap();
-    let lake = Lake::open(settings).await.unwrap();
-    lake.create_table(&ident(), new_table()).await.unwrap();
-    let staged = stage(&lake, &ident(), &[(0, 0, 3)]).await;
-    let table = committed(lake.append(&ident(), &staged).await.unwrap());
-    assert_eq!(lake.list_tables().await.unwrap(), [ident()]);
+    let lake = Lake::open(place.settings.clone()).await.unwrap();
+    lake.create_table(&ident, new_table()).await.unwrap();
+    let staged = stage(&lake, &ident, &[(0, 0, 3)]).await;
+    let table = committed(lake.append(&ident, &staged).await.unwrap());
+    assert_eq!(lake.list_tables().await.unwrap(), [ident]);
     let columns: Vec<(String,)> = sqlx::query_as("SELECT name FROM pragma_table_info('iceberg_tables')")
         .fetch_all(&pool)
         .await
@@ -41,8 +42,8 @@ async fn a_database_without_iceberg_type_is_used_as_it_is() {
 
 #[tokio::test]
 async fn views_and_other_catalogs_are_not_seen() {
-    let rig = Rig::new().await;
-    let path = rig.dir.path().join("catalog/lake.db");
+    let rig = Rig::new(Kind::Sqlite).await.unwrap();
+    let path = rig.place.dir.path().join("catalog/lake.db");
     let pool = SqlitePoolOptions::new()
         .connect_with(SqliteConnectOptions::new().filename(&path))
         .await
@@ -51,7 +52,7 @@ async fn views_and_other_catalogs_are_not_seen() {
         .execute(&pool)
         .await
         .unwrap();
-    assert_eq!(rig.lake.list_tables().await.unwrap(), [ident()]);
+    assert_eq!(rig.lake.list_tables().await.unwrap(), [rig.ident.clone()]);
     assert!(
         rig.lake
             .load(&"bronze.a_view".parse().unwrap())
@@ -64,16 +65,16 @@ async fn views_and_other_catalogs_are_not_seen() {
 #[tokio::test]
 async fn what_is_not_spoken_is_said_clearly() {
     let dir = tempfile::tempdir().unwrap();
-    for (catalog_uri, warehouse, word) in [
-        ("postgresql://user:secret@host/db", "/tmp/w", "sqlite:///absolute/path"),
-        ("http://host:8181", "/tmp/w", "sqlite:///absolute/path"),
-        ("sqlite:///tmp/never-made.db", "s3://bucket/w", "file:///absolute/path"),
+    for (uri, warehouse, word) in [
+        ("mysql://user:secret@host/db", "/tmp/w", "sqlite:///absolute/path"),
+        ("postgresql://user:secret@host/db?x=y", "/tmp/w", "postgresql://USER"),
+        ("sqlite:///tmp/never-made.db", "ftp://host/w", "file:///absolute/path"),
     ] {
         let settings = LakeSettings {
-            catalog_uri: catalog_uri.to_owned(),
-            catalog_name: "default".to_owned(),
+            catalog: CatalogSettings::new(uri),
             warehouse: warehouse.to_owned(),
         };
+        assert!(!format!("{settings:?}").contains("secret"));
         let error = Lake::open(settings).await.unwrap_err();
         assert!(matches!(error, LakeError::Unsupported { .. }), "{error}");
         assert!(

@@ -5,28 +5,44 @@ use std::process::{Command, ExitStatus};
 
 use tapehouse_lake::{AppendOutcome, Lake};
 
-use crate::support::{Rig, ident, live_files, settings, stage};
+use crate::place::{Kind, on_each_catalog, settings};
+use crate::support::{Rig, live_files, stage};
+
+on_each_catalog! {
+    killed_at_each_point_the_table_stays_readable_and_goes_on,
+    a_lost_answer_is_resolved_and_without_the_defence_it_doubles,
+}
 
 const CHILD: &str = "chaos::child";
+// What the child is told.
+const DIR: &str = "TAPEHOUSE_TEST_LAKE";
+const URI: &str = "TAPEHOUSE_TEST_CATALOG";
+const TABLE: &str = "TAPEHOUSE_TEST_TABLE";
 
-/// Not a test: what the child process does. It appends 5..9 to the lake at `TAPEHOUSE_TEST_LAKE`.
+/// Not a test: what the child process does. It appends 5..9 to the table of the lake that the environment names.
 #[tokio::test]
 #[ignore = "run by the tests below as a process of its own"]
 async fn child() {
-    let Ok(dir) = std::env::var("TAPEHOUSE_TEST_LAKE") else {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let (dir, uri, table) = (variable(DIR), variable(URI), variable(TABLE));
+    if dir.is_empty() {
         return;
-    };
-    let lake = Lake::open(settings(Path::new(&dir))).await.unwrap();
-    let staged = stage(&lake, &ident(), &[(0, 5, 9)]).await;
-    let outcome = lake.append(&ident(), &staged).await.unwrap();
+    }
+    let ident = table.parse().unwrap();
+    let lake = Lake::open(settings(uri, Path::new(&dir))).await.unwrap();
+    let staged = stage(&lake, &ident, &[(0, 5, 9)]).await;
+    let outcome = lake.append(&ident, &staged).await.unwrap();
     assert!(matches!(outcome, AppendOutcome::Committed { .. }), "{outcome:?}");
 }
 
 fn run_child(rig: &Rig, failpoint: &str, defence_off: Option<&str>) -> ExitStatus {
-    let log = rig.dir.path().join("failpoint.log");
+    let log = rig.place.dir.path().join("failpoint.log");
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", CHILD, "--ignored", "--nocapture"]);
-    command.env("TAPEHOUSE_TEST_LAKE", rig.dir.path());
+    command
+        .env(DIR, rig.place.dir.path())
+        .env(URI, &rig.place.settings.catalog.uri)
+        .env(TABLE, rig.ident.to_string());
     command
         .env("TAPEHOUSE_FAILPOINT", failpoint)
         .env("TAPEHOUSE_FAILPOINT_LOG", &log);
@@ -39,15 +55,14 @@ fn run_child(rig: &Rig, failpoint: &str, defence_off: Option<&str>) -> ExitStatu
     status
 }
 
-#[tokio::test]
-async fn killed_at_each_point_the_table_stays_readable_and_goes_on() {
+async fn killed_at_each_point_the_table_stays_readable_and_goes_on(kind: Kind) {
     for (point, committed) in [
         ("before_manifest_write", false),
         ("after_manifest_write", false),
         ("before_swap", false),
         ("after_swap", true),
     ] {
-        let rig = Rig::new().await;
+        let Some(rig) = Rig::new(kind).await else { return };
         rig.append(&[(0, 0, 5)]).await;
         let status = run_child(&rig, &format!("{point}:kill"), None);
         assert!(!status.success(), "{point}");
@@ -70,15 +85,14 @@ async fn killed_at_each_point_the_table_stays_readable_and_goes_on() {
     }
 }
 
-#[tokio::test]
-async fn a_lost_answer_is_resolved_and_without_the_defence_it_doubles() {
-    let rig = Rig::new().await;
+async fn a_lost_answer_is_resolved_and_without_the_defence_it_doubles(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 0, 5)]).await;
     assert!(run_child(&rig, "swap:lose", None).success());
     assert_eq!(live_files(&rig.lake, &rig.table().await).await.len(), 2);
     assert_eq!(rig.rows().await.len(), 9);
 
-    let rig = Rig::new().await;
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 0, 5)]).await;
     assert!(run_child(&rig, "swap:lose", Some("unknown_outcome")).success());
     assert_eq!(

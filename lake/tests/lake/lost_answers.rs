@@ -1,15 +1,23 @@
-//! A catalog whose answers get lost: the real SQLite catalog behind a wrapper that swaps, or does not, and then fails.
+//! A catalog whose answers get lost: a real one behind a wrapper that swaps, or does not, and then fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tapehouse_lake::catalog::{CommitBackend, Pointer, SqliteBackend, Swap, SwapError};
+use tapehouse_lake::catalog::{CommitBackend, Pointer, Swap, SwapError};
 use tapehouse_lake::storage::Warehouse;
 use tapehouse_lake::{AppendOutcome, CommitError, CommitPolicy, Lake, LakeError, TableName};
 
-use crate::support::{Rig, live_files, settings};
+use crate::place::{Kind, on_each_catalog};
+use crate::support::{Rig, live_files};
+
+on_each_catalog! {
+    a_lost_answer_is_resolved_as_committed_exactly_once,
+    a_lost_request_is_sent_again,
+    what_stays_unknown_is_said_and_the_same_commit_can_be_asked_again,
+    a_race_lost_for_ever_ends,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -25,7 +33,7 @@ enum Fault {
 
 #[derive(Debug)]
 struct Faulty {
-    catalog: SqliteBackend,
+    catalog: Arc<dyn CommitBackend>,
     fault: Fault,
     left: AtomicU32,
     failing_loads: AtomicU32,
@@ -77,22 +85,18 @@ impl CommitBackend for Faulty {
 }
 
 async fn faulty(rig: &Rig, fault: Fault, times: u32) -> Lake {
-    let settings = settings(rig.dir.path());
     let backend = Faulty {
-        catalog: SqliteBackend::open(&settings.catalog_uri, "default", false)
-            .await
-            .unwrap(),
+        catalog: rig.catalog().await,
         fault,
         left: AtomicU32::new(times),
         failing_loads: AtomicU32::new(0),
     };
-    Lake::with_backend(Arc::new(backend), Warehouse::at(&settings.warehouse).unwrap())
+    Lake::with_backend(Arc::new(backend), Warehouse::at(&rig.place.settings.warehouse).unwrap())
 }
 
-#[tokio::test]
-async fn a_lost_answer_is_resolved_as_committed_exactly_once() {
+async fn a_lost_answer_is_resolved_as_committed_exactly_once(kind: Kind) {
     for fault in [Fault::LoseAnswer, Fault::LoseAnswerAndLoads] {
-        let rig = Rig::new().await;
+        let Some(rig) = Rig::new(kind).await else { return };
         rig.append(&[(0, 0, 5)]).await;
         let staged = rig.stage(&[(0, 5, 9)]).await;
         let outcome = faulty(&rig, fault, 1).await.append(&rig.ident, &staged).await.unwrap();
@@ -110,9 +114,8 @@ async fn a_lost_answer_is_resolved_as_committed_exactly_once() {
     }
 }
 
-#[tokio::test]
-async fn a_lost_request_is_sent_again() {
-    let rig = Rig::new().await;
+async fn a_lost_request_is_sent_again(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let staged = rig.stage(&[(0, 0, 4)]).await;
     let outcome = faulty(&rig, Fault::LoseRequest, 2)
         .await
@@ -126,9 +129,8 @@ async fn a_lost_request_is_sent_again() {
     assert_eq!(rig.rows().await.len(), 4);
 }
 
-#[tokio::test]
-async fn what_stays_unknown_is_said_and_the_same_commit_can_be_asked_again() {
-    let rig = Rig::new().await;
+async fn what_stays_unknown_is_said_and_the_same_commit_can_be_asked_again(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let staged = rig.stage(&[(0, 0, 4)]).await;
     let policy = CommitPolicy {
         max_attempts: 3,
@@ -147,9 +149,8 @@ async fn what_stays_unknown_is_said_and_the_same_commit_can_be_asked_again() {
     assert_eq!(rig.rows().await.len(), 4);
 }
 
-#[tokio::test]
-async fn a_race_lost_for_ever_ends() {
-    let rig = Rig::new().await;
+async fn a_race_lost_for_ever_ends(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let staged = rig.stage(&[(0, 0, 4)]).await;
     let policy = CommitPolicy {
         max_attempts: 4,

@@ -1,4 +1,4 @@
-//! The lake against real parts: SQLite, local files, PyIceberg and DuckDB as readers and as other writers.
+//! The lake against real parts: SQLite, PostgreSQL, local files, PyIceberg and DuckDB as readers and as other writers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,6 +7,9 @@ mod catalogs;
 #[cfg(feature = "chaos")]
 mod chaos;
 mod lost_answers;
+mod outage;
+mod place;
+mod postgres;
 mod races;
 mod readers;
 mod retention;

@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};
-use tapehouse_lake::catalog::{CommitBackend, SqliteBackend, Swap, SwapError};
+use tapehouse_lake::catalog::SwapError;
 use tapehouse_lake::{AppendOutcome, StateError};
 
-use crate::support::{Rig, live_files, settings, stage, swap_metadata};
+use crate::place::{Kind, on_each_catalog};
+use crate::support::{Rig, live_files, stage, swap_metadata, swap_of};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_owners_of_a_range_exactly_one_wins() {
-    let rig = Rig::new().await;
+on_each_catalog! {
+    of_two_owners_of_a_range_exactly_one_wins,
+    owners_of_different_partitions_all_get_through,
+    a_stale_base_is_a_conflict,
+    a_rolled_back_table_halts,
+}
+
+async fn of_two_owners_of_a_range_exactly_one_wins(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let other = rig.other().await;
     let mut refused = 0;
     for round in 0..25 {
@@ -39,11 +46,10 @@ async fn of_two_owners_of_a_range_exactly_one_wins() {
     assert!(refused < 25, "an equal range must be acknowledged, not refused");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn owners_of_different_partitions_all_get_through() {
+async fn owners_of_different_partitions_all_get_through(kind: Kind) {
     const OWNERS: i32 = 4;
     const COMMITS: i64 = 15;
-    let rig = Rig::new().await;
+    let Some(rig) = Rig::new(kind).await else { return };
     let mut tasks = Vec::new();
     for partition in 0..OWNERS {
         let (lake, ident) = (rig.other().await, rig.ident.clone());
@@ -80,30 +86,20 @@ async fn owners_of_different_partitions_all_get_through() {
     assert_eq!(live_files(&rig.lake, &table).await.len() as i64, all);
 }
 
-#[tokio::test]
-async fn a_stale_base_is_a_conflict() {
-    let rig = Rig::new().await;
+async fn a_stale_base_is_a_conflict(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let stale = rig.append(&[(0, 0, 1)]).await;
     let current = rig.append(&[(0, 1, 2)]).await;
-    let uri = settings(rig.dir.path()).catalog_uri;
-    let backend = SqliteBackend::open(&uri, "default", false).await.unwrap();
-    let swap = Swap {
-        table: &rig.ident,
-        base_location: stale.metadata_location(),
-        new_location: "file:///nowhere",
-        metadata: stale.metadata(),
-        updates: &[],
-        requirements: &[],
-    };
+    let backend = rig.catalog().await;
+    let swap = swap_of(&rig, &stale, "file:///nowhere");
     assert!(matches!(backend.swap(&swap).await, Err(SwapError::Conflict)));
     let pointer = backend.load(&rig.ident).await.unwrap().unwrap();
     assert_eq!(pointer.metadata_location, current.metadata_location());
 }
 
 /// Points `main` back to the first snapshot, as an engine's rollback does.
-#[tokio::test]
-async fn a_rolled_back_table_halts() {
-    let rig = Rig::new().await;
+async fn a_rolled_back_table_halts(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let first = rig.append(&[(0, 0, 5)]).await;
     let current = rig.append(&[(0, 5, 9)]).await;
     let retention = SnapshotRetention::Branch {

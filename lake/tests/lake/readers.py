@@ -8,10 +8,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "te
 
 
 def catalog(uri, warehouse):
-    from pyiceberg.catalog.sql import SqlCatalog
+    import lake
 
-    # SQLAlchemy counts the slash of an absolute path apart from the three of the scheme.
-    return SqlCatalog("default", uri=uri.replace("sqlite:///", "sqlite:////", 1), warehouse=warehouse)
+    return lake.open_catalog(uri, warehouse)
 
 
 def pairs(arrow):

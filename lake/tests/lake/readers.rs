@@ -4,21 +4,31 @@ use serde_json::Value;
 use tapehouse_lake::verify::verify;
 use tapehouse_lake::{Lake, NewColumn};
 
-use crate::support::{Rig, ident, python, run_readers, settings};
+use crate::place::{Kind, Place, on_each_catalog};
+use crate::support::{Rig, new_table, python, run_readers};
+
+on_each_catalog! {
+    every_snapshot_is_read_by_pyiceberg_and_duckdb,
+    pyiceberg_commits_between_ours,
+    a_catalog_made_by_pyiceberg_is_shared,
+}
 
 fn arguments(rig: &Rig) -> [String; 3] {
-    let settings = settings(rig.dir.path());
-    [settings.catalog_uri, settings.warehouse, rig.ident.to_string()]
+    let settings = &rig.place.settings;
+    [
+        settings.catalog.uri.clone(),
+        settings.warehouse.clone(),
+        rig.ident.to_string(),
+    ]
 }
 
 fn expected(count: i64) -> Value {
     (0..count).map(|offset| serde_json::json!([0, offset])).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_snapshot_is_read_by_pyiceberg_and_duckdb() {
+async fn every_snapshot_is_read_by_pyiceberg_and_duckdb(kind: Kind) {
     let Some(python) = python() else { return };
-    let rig = Rig::new().await;
+    let Some(rig) = Rig::new(kind).await else { return };
     // Enough commits for two merges of manifests, a schema change among them.
     const COMMITS: i64 = 36;
     for commit in 0..COMMITS {
@@ -53,10 +63,9 @@ async fn every_snapshot_is_read_by_pyiceberg_and_duckdb() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pyiceberg_commits_between_ours() {
+async fn pyiceberg_commits_between_ours(kind: Kind) {
     let Some(python) = python() else { return };
-    let rig = Rig::new().await;
+    let Some(rig) = Rig::new(kind).await else { return };
     let [uri, warehouse, name] = arguments(&rig);
     run_readers(&python, &["append", &uri, &warehouse, &name, "2"]);
     let mut next = 0;
@@ -91,19 +100,16 @@ async fn pyiceberg_commits_between_ours() {
     assert_eq!(last["duckdb"].as_array().map(Vec::len), Some(33));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_catalog_made_by_pyiceberg_is_shared() {
+async fn a_catalog_made_by_pyiceberg_is_shared(kind: Kind) {
     let Some(python) = python() else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let settings = settings(dir.path());
-    std::fs::create_dir_all(dir.path().join("catalog")).unwrap();
-    run_readers(
-        &python,
-        &["create", &settings.catalog_uri, &settings.warehouse, "bronze.theirs"],
-    );
+    let Some(place) = Place::new(kind).await else { return };
+    std::fs::create_dir_all(place.dir.path().join("catalog")).unwrap();
+    let (settings, theirs) = (place.settings.clone(), "bronze.theirs");
+    run_readers(&python, &["create", &settings.catalog.uri, &settings.warehouse, theirs]);
     let lake = Lake::open(settings).await.unwrap();
-    assert_eq!(lake.list_tables().await.unwrap(), ["bronze.theirs".parse().unwrap()]);
-    assert!(lake.load(&"bronze.theirs".parse().unwrap()).await.unwrap().is_some());
-    lake.create_table(&ident(), crate::support::new_table()).await.unwrap();
+    assert_eq!(lake.list_tables().await.unwrap(), [theirs.parse().unwrap()]);
+    assert!(lake.load(&theirs.parse().unwrap()).await.unwrap().is_some());
+    let ours = lake.create_table(&place.ident, new_table()).await.unwrap();
     assert_eq!(lake.list_tables().await.unwrap().len(), 2);
+    assert_eq!(ours.ident(), &place.ident);
 }

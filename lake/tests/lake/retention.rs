@@ -8,7 +8,15 @@ use tapehouse_lake::commit::HOURLY_TAG_PREFIX;
 use tapehouse_lake::storage::local_path;
 use tapehouse_lake::{CommitPolicy, LoadedTable, Retention};
 
+use crate::place::{Kind, on_each_catalog};
 use crate::support::{Rig, live_files, metadata_files, swap_metadata};
+
+on_each_catalog! {
+    at_most_so_many_snapshots_are_kept_and_nothing_they_need_is_deleted,
+    aged_snapshots_and_tags_go_and_young_ones_stay,
+    what_somebody_else_tagged_survives,
+    metadata_stays_under_a_megabyte_whatever_the_summaries_hold,
+}
 
 /// Every file that a retained snapshot needs, read from disk.
 async fn reachable(rig: &Rig, table: &LoadedTable) -> HashSet<PathBuf> {
@@ -41,10 +49,9 @@ async fn check_files(rig: &Rig) {
     assert!(metadata.len() <= 21, "{}", metadata.len());
 }
 
-#[tokio::test]
-async fn at_most_so_many_snapshots_are_kept_and_nothing_they_need_is_deleted() {
+async fn at_most_so_many_snapshots_are_kept_and_nothing_they_need_is_deleted(kind: Kind) {
     const COMMITS: i64 = 330;
-    let rig = Rig::new().await;
+    let Some(rig) = Rig::new(kind).await else { return };
     for commit in 0..COMMITS {
         let table = rig.append(&[(0, commit, commit + 1)]).await;
         assert!(
@@ -77,9 +84,8 @@ async fn at_most_so_many_snapshots_are_kept_and_nothing_they_need_is_deleted() {
     );
 }
 
-#[tokio::test]
-async fn aged_snapshots_and_tags_go_and_young_ones_stay() {
-    let mut rig = Rig::new().await;
+async fn aged_snapshots_and_tags_go_and_young_ones_stay(kind: Kind) {
+    let Some(mut rig) = Rig::new(kind).await else { return };
     let retention = |max_age_ms, hourly_tag_age_ms| CommitPolicy {
         retention: Retention {
             max_age_ms,
@@ -126,9 +132,8 @@ async fn aged_snapshots_and_tags_go_and_young_ones_stay() {
     assert_eq!(rig.rows().await, (0..20).map(|offset| (0, offset)).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn what_somebody_else_tagged_survives() {
-    let mut rig = Rig::new().await;
+async fn what_somebody_else_tagged_survives(kind: Kind) {
+    let Some(mut rig) = Rig::new(kind).await else { return };
     rig.lake = rig.lake.with_policy(CommitPolicy {
         retention: Retention {
             max_age_ms: 300_000,
@@ -168,9 +173,8 @@ async fn what_somebody_else_tagged_survives() {
     check_files(&rig).await;
 }
 
-#[tokio::test]
-async fn metadata_stays_under_a_megabyte_whatever_the_summaries_hold() {
-    let rig = Rig::new().await;
+async fn metadata_stays_under_a_megabyte_whatever_the_summaries_hold(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     for commit in 0..220 {
         let mut staged = rig.stage(&[(0, commit, commit + 1)]).await;
         staged.summary.insert("tapehouse.note".to_owned(), "x".repeat(6000));

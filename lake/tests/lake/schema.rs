@@ -5,7 +5,13 @@ use std::sync::Arc;
 use iceberg::spec::{ListType, NestedField, PrimitiveType, StructType, Type};
 use tapehouse_lake::{CommitError, NewColumn};
 
+use crate::place::{Kind, on_each_catalog};
 use crate::support::Rig;
+
+on_each_catalog! {
+    added_columns_get_fresh_ids_and_older_files_stay_valid,
+    a_schema_that_changed_meanwhile_or_has_the_column_is_refused,
+}
 
 fn nested() -> Type {
     let price = NestedField::optional(1, "price", Type::Primitive(PrimitiveType::Double));
@@ -14,9 +20,8 @@ fn nested() -> Type {
     Type::List(ListType::new(Arc::new(NestedField::list_element(1, level, false))))
 }
 
-#[tokio::test]
-async fn added_columns_get_fresh_ids_and_older_files_stay_valid() {
-    let rig = Rig::new().await;
+async fn added_columns_get_fresh_ids_and_older_files_stay_valid(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 0, 3)]).await;
     let before = rig.table().await;
     let staged_before = rig.stage(&[(0, 3, 5)]).await;
@@ -57,9 +62,8 @@ async fn added_columns_get_fresh_ids_and_older_files_stay_valid() {
     assert_eq!(fresh.metadata().current_schema(), schema);
 }
 
-#[tokio::test]
-async fn a_schema_that_changed_meanwhile_or_has_the_column_is_refused() {
-    let rig = Rig::new().await;
+async fn a_schema_that_changed_meanwhile_or_has_the_column_is_refused(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let column = |name: &str| NewColumn {
         name: name.into(),
         field_type: Type::Primitive(PrimitiveType::Long),

@@ -21,44 +21,43 @@ use parquet::file::properties::WriterProperties;
 use tapehouse_core::append::AppendRequest;
 use tapehouse_core::offsets::{OffsetRange, Ranges};
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
-use tapehouse_lake::catalog::{CommitBackend, SqliteBackend, Swap};
-use tapehouse_lake::{AppendOutcome, Lake, LakeSettings, LoadedTable, NewTable, StagedAppend, TableName};
-use tempfile::TempDir;
+use tapehouse_lake::catalog::{self, CommitBackend, Swap};
+use tapehouse_lake::{AppendOutcome, Lake, LoadedTable, NewTable, StagedAppend, TableName};
+use tapehouse_tests::{run, script, unless_missing};
 use uuid::Uuid;
+
+use crate::place::{Kind, Place};
 
 /// Partition date of all test rows: 2026-01-05.
 const DATE: i32 = 20_458;
 
 pub struct Rig {
-    pub dir: TempDir,
+    pub place: Place,
     pub lake: Lake,
     pub ident: TableName,
 }
 
-pub fn settings(dir: &Path) -> LakeSettings {
-    LakeSettings {
-        catalog_uri: format!("sqlite://{}/catalog/lake.db", dir.display()),
-        catalog_name: "default".to_owned(),
-        warehouse: format!("file://{}/warehouse", dir.display()),
-    }
-}
-
-pub fn ident() -> TableName {
-    "bronze.raw_trades".parse().unwrap()
-}
-
 impl Rig {
-    pub async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let lake = Lake::open(settings(dir.path())).await.unwrap();
-        let ident = ident();
+    /// A new lake with the table; `None` where the kind's server cannot run.
+    pub async fn new(kind: Kind) -> Option<Self> {
+        Some(Self::at(Place::new(kind).await?).await)
+    }
+
+    pub async fn at(place: Place) -> Self {
+        let lake = Lake::open(place.settings.clone()).await.unwrap();
+        let ident = place.ident.clone();
         lake.create_table(&ident, new_table()).await.unwrap();
-        Self { dir, lake, ident }
+        Self { place, lake, ident }
     }
 
     /// A second committer: its own connections and caches, as another process would have.
     pub async fn other(&self) -> Lake {
-        Lake::open(settings(self.dir.path())).await.unwrap()
+        Lake::open(self.place.settings.clone()).await.unwrap()
+    }
+
+    /// The catalog itself, without a lake around it.
+    pub async fn catalog(&self) -> Arc<dyn CommitBackend> {
+        catalog::open(&self.place.settings.catalog, false).await.unwrap()
     }
 
     pub async fn table(&self) -> LoadedTable {
@@ -215,6 +214,18 @@ pub async fn live_files(lake: &Lake, table: &LoadedTable) -> Vec<(String, u64)> 
     files
 }
 
+/// A swap of `base` that changes nothing but the location.
+pub fn swap_of<'a>(rig: &'a Rig, base: &'a LoadedTable, new_location: &'a str) -> Swap<'a> {
+    Swap {
+        table: &rig.ident,
+        base_location: base.metadata_location(),
+        new_location,
+        metadata: base.metadata(),
+        updates: &[],
+        requirements: &[],
+    }
+}
+
 /// Makes `built` the table's metadata, as another engine would: no snapshot, no check.
 pub async fn swap_metadata(rig: &Rig, base: &LoadedTable, built: iceberg::spec::TableMetadataBuildResult) {
     let version = base.metadata().metadata_log().len() + 1;
@@ -231,18 +242,12 @@ pub async fn swap_metadata(rig: &Rig, base: &LoadedTable, built: iceberg::spec::
         .write(json.into())
         .await
         .unwrap();
-    let backend = SqliteBackend::open(&settings(rig.dir.path()).catalog_uri, "default", false)
-        .await
-        .unwrap();
     let swap = Swap {
-        table: &rig.ident,
-        base_location: base.metadata_location(),
-        new_location: &location,
         metadata: &built.metadata,
         updates: &built.changes,
-        requirements: &[],
+        ..swap_of(rig, base, &location)
     };
-    backend.swap(&swap).await.unwrap();
+    rig.catalog().await.swap(&swap).await.unwrap();
 }
 
 /// The table's metadata folder.
@@ -258,25 +263,14 @@ pub fn metadata_files(table: &LoadedTable, ending: &str) -> Vec<PathBuf> {
 
 /// A Python with PyIceberg and DuckDB; `None` (said on stderr) where it cannot be had.
 pub fn python() -> Option<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/services/venv.sh");
-    let made = Command::new("bash").arg(&script).output();
-    match made {
-        Ok(output) if output.status.success() => Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())),
-        Ok(output) => {
-            eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim());
-            None
-        }
-        Err(error) => {
-            eprintln!("skipped: needs bash ({error})");
-            None
-        }
-    }
+    let made = run(script("venv.sh")).and_then(|output| output.expect(&[0]));
+    unless_missing(made.as_ref()).map(|output| PathBuf::from(output.stdout.trim()))
 }
 
 /// Runs `readers.py` with `arguments` and returns what it prints, parsed as JSON.
 pub fn run_readers(python: &Path, arguments: &[&str]) -> serde_json::Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lake/readers.py");
-    let output = Command::new(python).arg(script).args(arguments).output().unwrap();
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lake/readers.py");
+    let output = Command::new(python).arg(program).args(arguments).output().unwrap();
     assert!(
         output.status.success(),
         "readers.py {arguments:?}: {}",

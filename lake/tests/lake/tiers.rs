@@ -3,19 +3,23 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use crate::place::{Kind, on_each_catalog};
 use crate::support::Rig;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_commits() {
-    let times = commit_many(1000).await;
+on_each_catalog! {
+    a_thousand_commits,
+}
+
+async fn a_thousand_commits(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
+    let times = commit_many(rig, 1000).await;
     let (early, late) = (median(&times[50..100]), median(&times[950..]));
     // Far from the 1.5 that the commit bench holds at 5,000 commits on a quiet machine: here others may be busy.
     assert!(late <= early.mul_f64(3.0), "{early:?} at 50-100, {late:?} at the end");
 }
 
 /// Commits, checks what the table lists, and returns how long each commit took.
-async fn commit_many(commits: i64) -> Vec<Duration> {
-    let rig = Rig::new().await;
+async fn commit_many(rig: Rig, commits: i64) -> Vec<Duration> {
     let mut written = HashSet::new();
     let mut times = Vec::new();
     for commit in 0..commits {

@@ -8,7 +8,16 @@ use tapehouse_lake::verify::{Verified, verify};
 use tapehouse_lake::{CommitError, LoadedTable};
 use uuid::Uuid;
 
+use crate::place::{Kind, on_each_catalog};
 use crate::support::{Rig, swap_metadata, write_file};
+
+on_each_catalog! {
+    a_sound_table_has_no_violations,
+    doubled_rows_rows_outside_and_doubled_files_are_found,
+    a_gap_in_the_ranges_is_found,
+    a_missing_data_file_is_found,
+    a_state_that_was_changed_alone_is_found,
+}
 
 async fn check(rig: &Rig) -> Verified {
     verify(&rig.lake, &rig.table().await, |_| {}).await.unwrap()
@@ -49,9 +58,8 @@ async fn commit_unchecked(rig: &Rig, change: SnapshotChange) {
     assert!(matches!(outcome, CommitOutcome::Committed(_)));
 }
 
-#[tokio::test]
-async fn a_sound_table_has_no_violations() {
-    let rig = Rig::new().await;
+async fn a_sound_table_has_no_violations(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 100, 110), (1, 0, 5)]).await;
     let mut staged = rig.stage(&[(0, 110, 115)]).await;
     // 115..118 are covered without rows.
@@ -73,9 +81,8 @@ async fn a_sound_table_has_no_violations() {
     assert!(offsets.contains(114) && !offsets.contains(115) && !offsets.contains(99));
 }
 
-#[tokio::test]
-async fn doubled_rows_rows_outside_and_doubled_files_are_found() {
-    let rig = Rig::new().await;
+async fn doubled_rows_rows_outside_and_doubled_files_are_found(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let table = rig.append(&[(0, 0, 10)]).await;
     let doubled = write_file(&rig.lake, &table, &[(0, 3), (0, 4)]).await;
     commit_unchecked(&rig, SnapshotChange::append(doubled.clone())).await;
@@ -98,9 +105,8 @@ async fn doubled_rows_rows_outside_and_doubled_files_are_found() {
     );
 }
 
-#[tokio::test]
-async fn a_gap_in_the_ranges_is_found() {
-    let rig = Rig::new().await;
+async fn a_gap_in_the_ranges_is_found(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     rig.append(&[(0, 0, 10)]).await;
     let table = rig.table().await;
     let mut state = rig.state().await;
@@ -132,9 +138,8 @@ async fn a_gap_in_the_ranges_is_found() {
     );
 }
 
-#[tokio::test]
-async fn a_missing_data_file_is_found() {
-    let rig = Rig::new().await;
+async fn a_missing_data_file_is_found(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let staged = rig.stage(&[(0, 0, 10)]).await;
     rig.lake.append(&rig.ident, &staged).await.unwrap();
     std::fs::remove_file(tapehouse_lake::storage::local_path(staged.files[0].file_path())).unwrap();
@@ -143,9 +148,8 @@ async fn a_missing_data_file_is_found() {
     assert_eq!(verified.report.rows, 0);
 }
 
-#[tokio::test]
-async fn a_state_that_was_changed_alone_is_found() {
-    let rig = Rig::new().await;
+async fn a_state_that_was_changed_alone_is_found(kind: Kind) {
+    let Some(rig) = Rig::new(kind).await else { return };
     let current = rig.append(&[(0, 0, 10)]).await;
     let mut state = rig.state().await;
     state.next.insert(0, 12);

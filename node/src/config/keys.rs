@@ -161,6 +161,7 @@ pub const KEYS: &[Key] = &[
     Key::new("schema_registry.timeout_ms", Registry, Integer { min: 100, max: 300_000 }, "5000", "Longest wait for one answer, in ms").default("5000"),
     Key::new("catalog.uri", Lake, CatalogUri, "\"sqlite:///var/lib/tapehouse/catalog.db\"", "Iceberg catalog").env("ICEBERG_CATALOG_URI").required(),
     Key::new("catalog.name", Lake, Name, "\"default\"", "Name of the catalog within its database").env("ICEBERG_CATALOG_NAME").default("default"),
+    Key::new("catalog.timeout_ms", Lake, Integer { min: 100, max: 300_000 }, "30000", "Longest wait for one answer of the catalog, in ms; SQLite has limits of its own").default("30000"),
     Key::new("warehouse.path", Lake, Warehouse, "\"file:///var/lib/tapehouse/warehouse\"", "Folder of the tables").env("ICEBERG_WAREHOUSE_PATH").required(),
     Key::new("commit.max_age_ms", Node, Integer { min: 10, max: 60_000 }, "500", "A commit is cut when its oldest record is this old, in ms").default("500"),
     Key::new("commit.max_bytes", Node, Integer { min: 1 << 16, max: 1 << 34 }, "268435456", "A commit is cut at this many bytes of records").default("268435456"),

@@ -30,6 +30,7 @@ pub use secret::Secret;
 pub use topics::Topic;
 
 use resolve::Resolved;
+use tapehouse_lake::CatalogSettings;
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -106,10 +107,8 @@ pub struct Registry {
 /// Where the tables are.
 #[derive(Clone, Debug)]
 pub struct Lake {
-    /// `sqlite:///absolute/path`.
-    pub catalog_uri: String,
-    /// Name of the catalog within its database.
-    pub catalog_name: String,
+    /// The catalog.
+    pub catalog: CatalogSettings,
     /// `file:///absolute/path` or an absolute path.
     pub warehouse: String,
 }

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tapehouse_lake::CatalogSettings;
+
 use super::fault::{Fault, Origin};
 use super::resolve::Resolved;
 use super::secret::Secret;
@@ -151,8 +153,11 @@ fn registry(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<Registry> {
 fn lake(resolved: &Resolved) -> Option<Lake> {
     let text = |key: &str| resolved.text(key).map(str::to_owned);
     Some(Lake {
-        catalog_uri: text("catalog.uri")?,
-        catalog_name: text("catalog.name")?,
+        catalog: CatalogSettings {
+            uri: text("catalog.uri")?,
+            name: text("catalog.name")?,
+            timeout: Duration::from_millis(resolved.integer("catalog.timeout_ms")?),
+        },
         warehouse: text("warehouse.path")?,
     })
 }

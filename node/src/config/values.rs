@@ -148,20 +148,31 @@ fn http_url(text: &str) -> Result<String, String> {
 }
 
 fn catalog_uri(text: &str) -> Result<String, String> {
+    let shown = mask_userinfo(text);
     let (scheme, rest) = text
         .split_once("://")
-        .ok_or_else(|| format!("`{text}` is not a URL: it has no scheme"))?;
-    match scheme {
+        .ok_or_else(|| format!("`{shown}` is not a URL: it has no scheme"))?;
+    // SQLAlchemy's URIs may name a driver, as postgresql+psycopg2.
+    match scheme.split_once('+').map_or(scheme, |(dialect, _)| dialect) {
         "sqlite" if rest.starts_with('/') && rest.len() > 1 && !rest.ends_with('/') => Ok(text.to_owned()),
         "sqlite" => Err(format!(
-            "`{text}` must hold an absolute path of a file: three slashes, then the path"
+            "`{shown}` must hold an absolute path of a file: three slashes, then the path"
         )),
-        "postgresql" | "postgres" | "http" | "https" => Err(format!(
-            "catalogs of scheme {scheme} are not supported by this version, only sqlite:///absolute/path"
+        "postgresql" | "postgres" => postgres_uri(text, &shown),
+        "http" | "https" => Err(format!(
+            "catalogs of scheme {scheme} are not supported by this version, only sqlite:///absolute/path and postgresql://"
         )),
         _ => Err(format!(
-            "has the unknown scheme `{scheme}`, only sqlite:///absolute/path is supported"
+            "has the unknown scheme `{scheme}`, only sqlite:///absolute/path and postgresql://user:password@host:port/database are supported"
         )),
+    }
+}
+
+fn postgres_uri(text: &str, shown: &str) -> Result<String, String> {
+    let url = parse_url(text)?;
+    match url.path().trim_start_matches('/') {
+        "" if !url.query_pairs().any(|(name, _)| name == "dbname") => Err(format!("`{shown}` names no database")),
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -255,7 +266,19 @@ mod tests {
         let with_password = reason(Kind::HttpUrl, "http://u:hunter2@h");
         assert!(!with_password.contains("hunter2"), "{with_password}");
         assert!(reason(Kind::CatalogUri, "sqlite://relative.db").contains("absolute"));
-        assert!(reason(Kind::CatalogUri, "postgresql://u:hunter2@h/db").contains("not supported"));
+        assert!(reason(Kind::CatalogUri, "mysql://u:hunter2@h/db").contains("unknown scheme"));
+        let without_database = reason(Kind::CatalogUri, "postgresql://u:hunter2@h:5432");
+        assert!(
+            without_database.contains("no database") && !without_database.contains("hunter2"),
+            "{without_database}"
+        );
+        for good in [
+            "postgresql://u:p@h/db",
+            "postgres://h/db",
+            "postgresql+psycopg2://u@h:1/db?sslmode=require",
+        ] {
+            assert!(check(Kind::CatalogUri, &Raw::Text(good.into())).is_ok(), "{good}");
+        }
         assert!(reason(Kind::Warehouse, "s3://bucket/x").contains("not supported"));
         assert!(reason(Kind::Warehouse, "relative").contains("absolute"));
     }

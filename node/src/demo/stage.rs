@@ -13,7 +13,7 @@ use tapehouse_kafka::embedded::{EmbeddedBroker, EmbeddedRegistry};
 use tapehouse_kafka::generator::{GeneratorOptions, Topic as Feed};
 use tapehouse_kafka::producer::generate::{GenerateError, GenerateOptions, GenerateReport, run as produce};
 use tapehouse_kafka::registry::{RegistryClient, RegistrySettings};
-use tapehouse_lake::{Lake, LakeSettings};
+use tapehouse_lake::{CatalogSettings, Lake, LakeSettings};
 use tokio::task::JoinHandle;
 
 use super::Place;
@@ -235,8 +235,7 @@ fn targets() -> BTreeMap<Feed, String> {
 
 fn lake_settings(place: &Place) -> LakeSettings {
     LakeSettings {
-        catalog_uri: place.catalog_uri(),
-        catalog_name: "default".to_owned(),
+        catalog: CatalogSettings::new(place.catalog_uri()),
         warehouse: place.warehouse(),
     }
 }

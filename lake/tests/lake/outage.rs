@@ -1,0 +1,91 @@
+//! A catalog's server that is killed while commits are under way, and comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use tapehouse_lake::verify::verify;
+use tapehouse_lake::{AppendOutcome, CommitError, CommitPolicy, Lake};
+
+use crate::place::{Kind, Place, start};
+use crate::support::Rig;
+
+/// How often the server is killed.
+const KILLS: i64 = 3;
+/// Commits that must have happened between two kills.
+const COMMITS: i64 = 15;
+
+/// Commits range after range until it is told to stop, as a committer does: what fails retryably is tried again with the same
+/// commit id. Returns how many attempts failed.
+async fn commit_until(rig: Arc<Rig>, lake: Lake, stop: Arc<AtomicBool>, next: Arc<AtomicI64>) -> u32 {
+    let mut failures = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let start = next.load(Ordering::SeqCst);
+        // Staging looks at the table first, which needs the catalog too.
+        while lake.load(&rig.ident).await.is_err() {
+            failures += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let staged = crate::support::stage(&lake, &rig.ident, &[(0, start, start + 3)]).await;
+        loop {
+            match lake.append(&rig.ident, &staged).await {
+                Ok(AppendOutcome::Committed { .. }) => break,
+                // What the loop did not see happen had happened: a doubled attempt would show as rows.
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => {
+                    assert!(error.is_retryable(), "{error}");
+                    let secret_shown = error.to_string().contains("tapehouse-secret");
+                    assert!(
+                        !secret_shown && !matches!(error, CommitError::Validation { .. }),
+                        "{error}"
+                    );
+                    failures += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        next.store(start + 3, Ordering::SeqCst);
+    }
+    failures
+}
+
+async fn a_killed_server_loses_and_doubles_nothing(kind: Kind) {
+    let Some(server) = start(kind) else { return };
+    let rig = Arc::new(Rig::at(Place::on(kind, &server).await).await);
+    let lake = rig.other().await.with_policy(CommitPolicy {
+        deadline: Duration::from_secs(2),
+        ..CommitPolicy::default()
+    });
+    let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
+    let committer = tokio::spawn(commit_until(
+        Arc::clone(&rig),
+        lake,
+        Arc::clone(&stop),
+        Arc::clone(&next),
+    ));
+    for kill in 1..=KILLS {
+        while next.load(Ordering::SeqCst) < kill * COMMITS * 3 {
+            assert!(!committer.is_finished(), "the committer ended");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::task::block_in_place(|| server.kill().and_then(|()| server.restart())).unwrap();
+    }
+    let committed = next.load(Ordering::SeqCst);
+    while next.load(Ordering::SeqCst) < committed + COMMITS * 3 {
+        assert!(!committer.is_finished(), "the committer ended");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let failures = committer.await.unwrap();
+    assert!(failures > 0, "the kills were not noticed");
+    let end = next.load(Ordering::SeqCst);
+    assert_eq!(rig.state().await.next, [(0, end)].into());
+    assert_eq!(rig.rows().await, (0..end).map(|offset| (0, offset)).collect::<Vec<_>>());
+    let verified = verify(&rig.lake, &rig.table().await, |_| {}).await.unwrap();
+    assert_eq!(verified.report.violations, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres() {
+    a_killed_server_loses_and_doubles_nothing(Kind::Postgres).await;
+}

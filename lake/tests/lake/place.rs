@@ -1,0 +1,113 @@
+//! Where a test's lake is: a folder of its own, and a catalog of its own on each of the kinds that there are.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tapehouse_lake::{CatalogSettings, LakeSettings, TableName};
+use tapehouse_tests::{Error, Service, unless_missing};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A kind of catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes a test of each function, for each kind of catalog. Without the server that a kind needs, its tests are skipped.
+macro_rules! on_each_catalog {
+    ($($test:ident),+ $(,)?) => {
+        crate::place::on_each_catalog!(@ sqlite, Sqlite, $($test),+);
+        crate::place::on_each_catalog!(@ postgres, Postgres, $($test),+);
+    };
+    (@ $module:ident, $kind:ident, $($test:ident),+) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(crate::place::Kind::$kind).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_each_catalog;
+
+/// A folder, and what a lake in it needs to be opened.
+pub struct Place {
+    pub dir: TempDir,
+    pub settings: LakeSettings,
+    /// The table that tests use.
+    pub ident: TableName,
+}
+
+impl Place {
+    /// A new place; `None` where the kind's server cannot run.
+    pub async fn new(kind: Kind) -> Option<Self> {
+        Some(match kind {
+            Kind::Sqlite => {
+                let dir = tempfile::tempdir().unwrap();
+                Self::at(format!("sqlite://{}/catalog/lake.db", dir.path().display()), dir)
+            }
+            Kind::Postgres => Self::on(kind, postgres()?).await,
+        })
+    }
+
+    /// A new place whose catalog is on `server`.
+    pub async fn on(kind: Kind, server: &Service) -> Self {
+        let uri = match kind {
+            Kind::Postgres => schema_on(server).await,
+            Kind::Sqlite => panic!("SQLite has no server"),
+        };
+        Self::at(uri, tempfile::tempdir().unwrap())
+    }
+
+    fn at(uri: String, dir: TempDir) -> Self {
+        Self {
+            settings: settings(uri, dir.path()),
+            dir,
+            ident: "bronze.raw_trades".parse().unwrap(),
+        }
+    }
+}
+
+pub fn settings(uri: String, dir: &Path) -> LakeSettings {
+    LakeSettings {
+        catalog: CatalogSettings::new(uri),
+        warehouse: format!("file://{}/warehouse", dir.display()),
+    }
+}
+
+/// The server that the tests of this process share.
+pub fn postgres() -> Option<&'static Service> {
+    static SERVER: OnceLock<Result<Service, Error>> = OnceLock::new();
+    unless_missing(SERVER.get_or_init(start_postgres).as_ref())
+}
+
+/// A server of the test's own, which it may stop.
+pub fn start(kind: Kind) -> Option<Service> {
+    let started = match kind {
+        Kind::Sqlite => return None,
+        Kind::Postgres => start_postgres(),
+    };
+    match started {
+        Ok(server) => Some(server),
+        Err(error) => unless_missing(Err(&error)),
+    }
+}
+
+fn start_postgres() -> Result<Service, Error> {
+    Service::start("postgres.sh", "POSTGRES_URI", &[])
+}
+
+/// A new schema on the server, and the URI that finds its tables before any others.
+async fn schema_on(server: &Service) -> String {
+    let schema = format!("lake_{}", Uuid::new_v4().simple());
+    let mut connection = PgConnection::connect(server.address()).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+    connection.execute(create).await.unwrap();
+    connection.close().await.unwrap();
+    format!("{}?options=-csearch_path%3D{schema}", server.address())
+}
