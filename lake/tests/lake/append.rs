@@ -143,7 +143,7 @@ async fn a_reader_creates_nothing(kind: Kind) {
     let reader = open().await.unwrap();
     assert!(reader.load(&place.ident).await.unwrap().is_none());
     lake.create_table(&place.ident, new_table()).await.unwrap();
-    assert_eq!(reader.list_tables().await.unwrap(), [place.ident.clone()]);
+    assert_eq!(reader.list_tables().await.unwrap(), std::slice::from_ref(&place.ident));
     assert!(reader.load(&place.ident).await.unwrap().is_some());
 }
 

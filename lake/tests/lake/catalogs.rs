@@ -52,7 +52,7 @@ async fn views_and_other_catalogs_are_not_seen() {
         .execute(&pool)
         .await
         .unwrap();
-    assert_eq!(rig.lake.list_tables().await.unwrap(), [rig.ident.clone()]);
+    assert_eq!(rig.lake.list_tables().await.unwrap(), std::slice::from_ref(&rig.ident));
     assert!(
         rig.lake
             .load(&"bronze.a_view".parse().unwrap())

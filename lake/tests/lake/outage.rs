@@ -50,7 +50,9 @@ async fn commit_until(rig: Arc<Rig>, lake: Lake, stop: Arc<AtomicBool>, next: Ar
 }
 
 async fn a_killed_server_loses_and_doubles_nothing(kind: Kind) {
-    let Some(server) = start(kind) else { return };
+    let Some(server) = start(kind).map(Arc::new) else {
+        return;
+    };
     let rig = Arc::new(Rig::at(Place::on(kind, &server).await).await);
     let lake = rig.other().await.with_policy(CommitPolicy {
         deadline: Duration::from_secs(2),
@@ -68,7 +70,9 @@ async fn a_killed_server_loses_and_doubles_nothing(kind: Kind) {
             assert!(!committer.is_finished(), "the committer ended");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::task::block_in_place(|| server.kill().and_then(|()| server.restart())).unwrap();
+        let killed = Arc::clone(&server);
+        let restarted = tokio::task::spawn_blocking(move || killed.kill().and_then(|()| killed.restart()));
+        restarted.await.unwrap().unwrap();
     }
     let committed = next.load(Ordering::SeqCst);
     while next.load(Ordering::SeqCst) < committed + COMMITS * 3 {

@@ -43,7 +43,7 @@ fn folders(config: &Config) -> Vec<(&'static str, PathBuf)> {
         if is_local {
             folders.push(("warehouse", local_path(&lake.warehouse)));
         }
-        if let Some(path) = lake.catalog_uri.strip_prefix("sqlite://") {
+        if let Some(path) = lake.catalog.uri.strip_prefix("sqlite://") {
             folders.extend(Path::new(path).parent().map(|folder| ("catalog", folder.to_owned())));
         }
     }
