@@ -1,5 +1,7 @@
 //! Records as Kafka gave them, column by column, in a few large allocations: nothing is allocated a record.
 
+use std::ops::Range;
+
 use tapehouse_core::freshness::ProducedAt;
 use tapehouse_core::offsets::{Offset, PartitionId, Ranges};
 
@@ -158,6 +160,29 @@ impl RawBatch {
         self.keys.get(index)
     }
 
+    /// A copy of these records, as a batch that covers nothing: its ranges and producer times are this one's.
+    pub fn piece(&self, rows: Range<usize>) -> Self {
+        let bytes = rows.clone().filter_map(|row| self.payload(row)).map(<[u8]>::len).sum();
+        let mut piece = Self::with_capacity(rows.len(), bytes);
+        let mut headers = self.headers.iter().skip_while(|(row, _)| *row < rows.start).peekable();
+        for row in rows.clone() {
+            let of_row = headers.next_if(|(index, _)| *index == row);
+            let headers = of_row.map(|(_, headers)| headers.clone()).unwrap_or_default();
+            piece.push(
+                (self.partitions[row], self.offsets[row]),
+                None,
+                self.key(row),
+                self.payload(row),
+                headers,
+            );
+        }
+        piece.timestamps_us.clear();
+        piece.timestamps_us.extend_from_slice(&self.timestamps_us[rows]);
+        piece.sealed_at_us = self.sealed_at_us;
+        piece.at_end = self.at_end;
+        piece
+    }
+
     /// Takes the keys out, without a copy.
     pub fn take_keys(&mut self) -> BinaryParts {
         let keys = std::mem::take(&mut self.keys);
@@ -191,6 +216,36 @@ mod tests {
             (bytes.as_slice(), ends.as_slice(), absent.as_slice()),
             (&b"k"[..], &[0, 1, 1, 1][..], &[1][..])
         );
+    }
+
+    #[test]
+    fn a_piece_has_the_same_records() {
+        let mut batch = RawBatch::default();
+        for offset in 0..6_u8 {
+            let headers = if offset == 3 {
+                vec![("h".into(), Some(vec![1]))]
+            } else {
+                vec![]
+            };
+            let payload = [offset; 3];
+            let payload = (offset != 4).then_some(&payload[..]);
+            batch.push(
+                (1, offset.into()),
+                Some(offset.into()),
+                Some(&[offset]),
+                payload,
+                headers,
+            );
+        }
+        let piece = batch.piece(2..5);
+        assert_eq!((piece.len(), &piece.offsets[..]), (3, &[2, 3, 4][..]));
+        assert_eq!(piece.timestamps_us, [2000, 3000, 4000]);
+        assert_eq!(
+            (piece.payload(1), piece.payload(2), piece.key(0)),
+            (Some(&[3; 3][..]), None, Some(&[2][..]))
+        );
+        assert_eq!(piece.headers, [(1, vec![("h".to_owned(), Some(vec![1]))])]);
+        assert!(piece.ranges.is_empty());
     }
 
     #[test]

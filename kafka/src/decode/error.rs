@@ -52,8 +52,17 @@ pub enum DecodeError {
     Malformed {
         /// Schema id.
         id: u32,
-        /// What the decoder says.
         reason: String,
+    },
+    /// The record would take too much memory decoded.
+    #[error("too_large: schema {id}: decoded it could take {bytes} bytes, at most {limit} may be")]
+    TooLarge {
+        /// Schema id.
+        id: u32,
+        /// What it could take.
+        bytes: u64,
+        /// What a record may take.
+        limit: u64,
     },
     /// A timestamp field holds a string that is no ISO-8601 timestamp.
     #[error("bad_timestamp: field {field} of schema {id} is no ISO-8601 timestamp")]
@@ -86,6 +95,7 @@ impl DecodeError {
             Self::Truncated { .. } => "truncated",
             Self::TrailingBytes { .. } => "trailing_bytes",
             Self::Malformed { .. } => "malformed",
+            Self::TooLarge { .. } => "too_large",
             Self::BadTimestamp { .. } => "bad_timestamp",
             Self::SchemaConflict { .. } => "schema_conflict",
         }
@@ -100,6 +110,7 @@ impl DecodeError {
             | Self::Truncated { id }
             | Self::TrailingBytes { id }
             | Self::Malformed { id, .. }
+            | Self::TooLarge { id, .. }
             | Self::BadTimestamp { id, .. }
             | Self::SchemaConflict { id, .. } => Some(*id),
         }

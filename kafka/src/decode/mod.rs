@@ -1,25 +1,29 @@
 //! Avro in Confluent wire format to Arrow, a batch at a time, losing no record: what cannot be decoded is named.
 
 mod error;
+mod group;
+mod schema_check;
 mod timestamps;
+mod values;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_avro::reader::{Decoder, ReaderBuilder};
-use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
+use arrow_avro::reader::Decoder;
 use arrow_schema::SchemaRef;
 
 pub use error::DecodeError;
 
 use crate::raw_batch::RawBatch;
+use group::Group;
+use schema_check::Weight;
 
 /// Most rows that one decoder call may hold; batches are cut smaller.
 pub const MAX_BATCH_ROWS: usize = 65_535;
-/// In careful mode the trial decoder is emptied after so many rows.
-const TRIAL_ROWS: usize = 1024;
+/// Decoded rows that are in memory at once, so far as a batch can be cut.
+pub const MAX_PIECE_BYTES: u64 = 128 << 20;
 
 /// What the registry said about a schema id.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub enum SchemaEntry {
     Unknown,
     /// The table cannot take its records, and why not.
     Conflict(Arc<str>),
+    /// The registry has it, it cannot be decoded with, and why not.
+    Unusable(Arc<str>),
 }
 
 /// Schemas by id, as far as a batch needs them.
@@ -58,7 +64,8 @@ pub struct DecodedGroup {
 /// A whole raw batch: every record is either in exactly one group or in `failed`.
 #[derive(Debug, Default)]
 pub struct Decoded {
-    /// Decoded records by writer schema, in order of first appearance.
+    /// Decoded records by writer schema, in order of first appearance; several groups of one schema where some of its records
+    /// could not be decoded.
     pub groups: Vec<DecodedGroup>,
     /// Records that could not be decoded, by index, with the cause and the schema id if the record has one.
     pub failed: Vec<(u32, DecodeError)>,
@@ -84,7 +91,9 @@ pub fn schema_ids(batch: &RawBatch) -> BTreeSet<u32> {
 /// # Errors
 /// When the schema is not Avro or not decodable.
 pub fn arrow_schema(id: u32, json: &str, timestamp_fields: &[String]) -> Result<SchemaRef, DecodeError> {
-    let decoder = build_decoder(id, json).map_err(|reason| DecodeError::UnusableSchema { id, reason })?;
+    let unusable = |reason| DecodeError::UnusableSchema { id, reason };
+    schema_check::check(json).map_err(unusable)?;
+    let decoder = group::build_decoder(id, json).map_err(unusable)?;
     Ok(timestamps::target_schema(&decoder.schema(), timestamp_fields))
 }
 
@@ -92,106 +101,143 @@ pub fn arrow_schema(id: u32, json: &str, timestamp_fields: &[String]) -> Result<
 #[derive(Debug)]
 pub struct TopicDecoder {
     decoders: HashMap<u32, Decoder>,
+    /// Sum over the decoders of what a row takes.
+    kept_bytes: u64,
+    weights: HashMap<u32, Weight>,
     timestamp_fields: Vec<String>,
 }
 
 /// Decoders kept at most: a topic with more live schemas than this pays for rebuilding them.
 const MAX_DECODERS: usize = 64;
+/// They hold room for some thousand rows each: so much of one row, over all of them.
+const MAX_KEPT_BYTES: u64 = 64 << 10;
+/// Weights kept; beyond, they are found out afresh.
+const MAX_WEIGHTS: usize = 1024;
 
 impl TopicDecoder {
     /// A decoder for one topic. Strings in `timestamp_fields` are parsed as ISO-8601.
     pub fn new(timestamp_fields: Vec<String>) -> Self {
         Self {
             decoders: HashMap::new(),
+            kept_bytes: 0,
+            weights: HashMap::new(),
             timestamp_fields,
         }
+    }
+
+    /// Cuts `batch` where its decoded rows could take more than [`MAX_PIECE_BYTES`]; `row_bytes` is what a row of the table takes
+    /// beside its decoded fields. Ranges and producer times stay behind.
+    pub fn pieces(&mut self, batch: RawBatch, schemas: &Schemas, row_bytes: u64) -> Vec<RawBatch> {
+        let heaviest = schema_ids(&batch)
+            .into_iter()
+            .filter_map(|id| self.weight_in(id, schemas))
+            .fold(Weight::default(), Weight::max);
+        let empty_bytes = (batch.len() as u64).saturating_mul(row_bytes.saturating_add(heaviest.empty_bytes));
+        let payload_bytes = heaviest.swell.saturating_mul(batch.size_bytes() as u64);
+        if empty_bytes.saturating_add(payload_bytes) <= MAX_PIECE_BYTES {
+            return vec![batch];
+        }
+        let (mut pieces, mut start, mut taken) = (Vec::new(), 0, 0_u64);
+        for index in 0..batch.len() {
+            let payload = batch.payload(index);
+            let weight = wire::schema_id(payload)
+                .ok()
+                .and_then(|id| self.weight_in(id, schemas))
+                .unwrap_or_default();
+            let bytes = row_bytes.saturating_add(weight.of(payload.unwrap_or_default().len()));
+            if index > start && taken.saturating_add(bytes) > MAX_PIECE_BYTES {
+                pieces.push(batch.piece(start..index));
+                (start, taken) = (index, 0);
+            }
+            taken = taken.saturating_add(bytes);
+        }
+        pieces.push(batch.piece(start..batch.len()));
+        pieces
     }
 
     /// Decodes `batch`. `schemas` must have an entry for each of its [`schema_ids`]; an id without one counts as unknown.
     pub fn decode(&mut self, batch: &RawBatch, schemas: &Schemas) -> Decoded {
         let mut decoded = Decoded::default();
         for (id, indexes) in by_schema(batch, &mut decoded.failed) {
-            match schemas.get(&id) {
-                Some(SchemaEntry::Known(json)) => self.decode_group(batch, id, json, indexes, &mut decoded),
-                Some(SchemaEntry::Conflict(reason)) => {
-                    let failure = |index| {
-                        (
-                            index,
-                            DecodeError::SchemaConflict {
-                                id,
-                                reason: reason.to_string(),
-                            },
-                        )
-                    };
-                    decoded.failed.extend(indexes.into_iter().map(failure));
+            let cause = match schemas.get(&id) {
+                Some(SchemaEntry::Known(json)) => {
+                    let group = Group { batch, id, json };
+                    match self.decode_group(&group, indexes.clone(), &mut decoded) {
+                        Ok(()) => continue,
+                        Err(reason) => DecodeError::UnusableSchema { id, reason },
+                    }
                 }
-                _ => decoded
-                    .failed
-                    .extend(indexes.into_iter().map(|index| (index, DecodeError::UnknownSchema(id)))),
-            }
+                Some(SchemaEntry::Conflict(reason)) => DecodeError::SchemaConflict {
+                    id,
+                    reason: reason.to_string(),
+                },
+                Some(SchemaEntry::Unusable(reason)) => DecodeError::UnusableSchema {
+                    id,
+                    reason: reason.to_string(),
+                },
+                Some(SchemaEntry::Unknown) | None => DecodeError::UnknownSchema(id),
+            };
+            decoded
+                .failed
+                .extend(indexes.into_iter().map(|index| (index, cause.clone())));
         }
         decoded.failed.sort_by_key(|(index, _)| *index);
         decoded
     }
 
-    fn decode_group(&mut self, batch: &RawBatch, id: u32, json: &str, indexes: Vec<u32>, decoded: &mut Decoded) {
-        let decoder = match self.decoders.remove(&id).map_or_else(|| build_decoder(id, json), Ok) {
-            Ok(decoder) => decoder,
-            Err(reason) => {
-                let failure = |index| {
-                    (
-                        index,
-                        DecodeError::UnusableSchema {
-                            id,
-                            reason: reason.clone(),
-                        },
-                    )
-                };
-                decoded.failed.extend(indexes.into_iter().map(failure));
-                return;
+    /// `Err`: no decoder can be built, and nothing was decoded.
+    fn decode_group(&mut self, group: &Group<'_>, rows: Vec<u32>, decoded: &mut Decoded) -> Result<(), String> {
+        let weight = self.weight(group.id, group.json)?;
+        let decoder = match self.decoders.remove(&group.id) {
+            Some(decoder) => {
+                self.kept_bytes -= weight.empty_bytes;
+                decoder
             }
+            None => group.build_decoder()?,
         };
-        let (decoder, good) = match decode_all(decoder, batch, &indexes) {
-            Ok(decoder) => (decoder, indexes),
-            Err(()) => decode_carefully(batch, id, json, &indexes, &mut decoded.failed),
-        };
-        let Some(mut decoder) = decoder else { return };
-        match decoder.flush() {
-            Ok(Some(columns)) if columns.num_rows() == good.len() => {
-                if self.decoders.len() < MAX_DECODERS {
-                    self.decoders.insert(id, decoder);
-                }
-                let (columns, good) = timestamps::parse(columns, good, &self.timestamp_fields, id, &mut decoded.failed);
-                let rows = if good.len() == batch.len() {
-                    Rows::All
-                } else {
-                    Rows::Some(good)
-                };
-                decoded.groups.push(DecodedGroup {
-                    schema_id: id,
-                    rows,
-                    columns,
-                });
-            }
-            Ok(None) if good.is_empty() => {}
-            // The decoder is dropped: its state is not to be trusted. Its records are kept as they came.
-            outcome => {
-                let reason = match outcome {
-                    Err(error) => error::without_payload(&error.to_string()),
-                    Ok(_) => "the decoder lost count of its rows".to_owned(),
-                };
-                let failure = |index| {
-                    (
-                        index,
-                        DecodeError::Malformed {
-                            id,
-                            reason: reason.clone(),
-                        },
-                    )
-                };
-                decoded.failed.extend(good.into_iter().map(failure));
-            }
+        let rows = group.of_bearable_size(rows, weight, &mut decoded.failed);
+        let (decoder, pieces) = group.decode(decoder, rows, &mut decoded.failed);
+        if let Some(decoder) = decoder
+            && self.decoders.len() < MAX_DECODERS
+            && self.kept_bytes + weight.empty_bytes <= MAX_KEPT_BYTES
+        {
+            self.kept_bytes += weight.empty_bytes;
+            self.decoders.insert(group.id, decoder);
         }
+        for (columns, rows) in pieces {
+            let (columns, rows) =
+                timestamps::parse(columns, rows, &self.timestamp_fields, group.id, &mut decoded.failed);
+            let rows = if rows.len() == group.batch.len() {
+                Rows::All
+            } else {
+                Rows::Some(rows)
+            };
+            decoded.groups.push(DecodedGroup {
+                schema_id: group.id,
+                rows,
+                columns,
+            });
+        }
+        Ok(())
+    }
+
+    fn weight_in(&mut self, id: u32, schemas: &Schemas) -> Option<Weight> {
+        match schemas.get(&id) {
+            Some(SchemaEntry::Known(json)) => self.weight(id, json).ok(),
+            _ => None,
+        }
+    }
+
+    fn weight(&mut self, id: u32, json: &str) -> Result<Weight, String> {
+        if let Some(weight) = self.weights.get(&id) {
+            return Ok(*weight);
+        }
+        let weight = schema_check::check(json)?;
+        if self.weights.len() >= MAX_WEIGHTS {
+            self.weights.clear();
+        }
+        self.weights.insert(id, weight);
+        Ok(weight)
     }
 }
 
@@ -215,86 +261,6 @@ fn by_schema(batch: &RawBatch, failed: &mut Vec<(u32, DecodeError)>) -> Vec<(u32
         }
     }
     groups
-}
-
-/// The common case: all records are good. `Err` says only that some record is not.
-fn decode_all(mut decoder: Decoder, batch: &RawBatch, indexes: &[u32]) -> Result<Option<Decoder>, ()> {
-    for &index in indexes {
-        feed(&mut decoder, batch, index).map_err(|_| ())?;
-    }
-    Ok(Some(decoder))
-}
-
-/// Tries each record on a decoder of its own first, because an error leaves a decoder with half a row. The cost stays linear
-/// in the number of records, however many are bad.
-fn decode_carefully(
-    batch: &RawBatch,
-    id: u32,
-    json: &str,
-    indexes: &[u32],
-    failed: &mut Vec<(u32, DecodeError)>,
-) -> (Option<Decoder>, Vec<u32>) {
-    let mut good = Vec::with_capacity(indexes.len());
-    let mut trial = None;
-    let mut main = None;
-    for &index in indexes {
-        let (Some(on_trial), Some(decoder)) = (ensure(&mut trial, id, json), ensure(&mut main, id, json)) else {
-            continue;
-        };
-        match feed(on_trial, batch, index) {
-            Err(error) => {
-                trial = None;
-                failed.push((index, error));
-            }
-            Ok(()) => {
-                if on_trial.batch_size() - on_trial.capacity() >= TRIAL_ROWS && on_trial.flush().is_err() {
-                    trial = None;
-                }
-                // What one decoder accepts, its twin accepts.
-                match feed(decoder, batch, index) {
-                    Ok(()) => good.push(index),
-                    Err(error) => failed.push((index, error)),
-                }
-            }
-        }
-    }
-    (main, good)
-}
-
-fn ensure<'d>(slot: &'d mut Option<Decoder>, id: u32, json: &str) -> Option<&'d mut Decoder> {
-    if slot.is_none() {
-        *slot = build_decoder(id, json).ok();
-    }
-    slot.as_mut()
-}
-
-/// Decodes one record. After an error the decoder must be dropped.
-fn feed(decoder: &mut Decoder, batch: &RawBatch, index: u32) -> Result<(), DecodeError> {
-    let payload = batch.payload(index as usize).unwrap_or_default();
-    let id = wire::schema_id(Some(payload))?;
-    let before = decoder.capacity();
-    let consumed = decoder.decode(payload).map_err(|error| DecodeError::Malformed {
-        id,
-        reason: error::without_payload(&error.to_string()),
-    })?;
-    match before - decoder.capacity() {
-        1 if consumed == payload.len() => Ok(()),
-        0 => Err(DecodeError::Truncated { id }),
-        _ => Err(DecodeError::TrailingBytes { id }),
-    }
-}
-
-fn build_decoder(id: u32, json: &str) -> Result<Decoder, String> {
-    let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
-    store
-        .set(Fingerprint::Id(id), AvroSchema::new(json.to_owned()))
-        .map_err(|error| error.to_string())?;
-    ReaderBuilder::new()
-        .with_batch_size(MAX_BATCH_ROWS + 1)
-        .with_writer_schema_store(store)
-        .with_active_fingerprint(Fingerprint::Id(id))
-        .build_decoder()
-        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
