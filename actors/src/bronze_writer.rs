@@ -28,7 +28,7 @@ use crate::settings::{CommitPolicy, TopicSettings};
 /// Ranges without rows (control records, aborted transactions) are committed at this age, so that retention cannot
 /// overtake the recorded offsets of a topic without visible records.
 const EMPTY_SET_AGE: Duration = Duration::from_secs(60);
-/// Attempts to add columns while others change the schema too.
+/// Attempts to change the schema while others change it too.
 const SCHEMA_ATTEMPTS: u32 = 10;
 
 /// What the actor is built with.
@@ -218,41 +218,54 @@ impl Running {
         if self.target.is_none() {
             self.create_table(&schemas).await?;
         }
-        for _ in 0..SCHEMA_ATTEMPTS {
+        self.make_room(&mut schemas).await?;
+        Ok(schemas)
+    }
+
+    /// Changes the table until each schema fits it or is found never to fit.
+    async fn make_room(&mut self, schemas: &mut Schemas) -> Result<(), Failure> {
+        let mut failures = 0;
+        // Each round settles a schema, or fails because somebody else changed the table.
+        loop {
             let target = self.target.as_ref().ok_or(Closed)?;
-            let missing = self.writer.schemas.settle(&mut schemas, &target.layout);
-            if missing.is_empty() {
-                break;
+            let changes = self.writer.schemas.settle(schemas, &target.layout);
+            if changes.is_empty() {
+                return Ok(());
             }
-            let (answer, added) = oneshot::channel();
+            let (answer, changed) = oneshot::channel();
             let base = target.layout.schema().schema_id();
-            let names: Vec<_> = missing.iter().map(|column| column.name.clone()).collect();
-            let request = Request::AddColumns {
+            let names: Vec<_> = changes.iter().map(|column| column.name.clone()).collect();
+            let request = Request::EvolveColumns {
                 base,
-                columns: missing,
+                columns: changes,
                 answer,
             };
             self.writer.committer.send(request).await?;
-            let table = match added.await.map_err(|_| Closed)? {
+            let table = match changed.await.map_err(|_| Closed)? {
                 Ok(table) => table,
-                Err(Failure::Commit(error)) if error.is_retryable() => {
+                Err(Failure::Commit(error)) if error.is_retryable() && failures < SCHEMA_ATTEMPTS => {
+                    failures += 1;
                     load(&self.writer.lake, &self.writer.settings.table).await?
                 }
                 Err(failure) => return Err(failure),
             };
-            tracing::info!(table = %self.writer.settings.table, columns = ?names, "columns added for a new schema");
+            tracing::info!(table = %self.writer.settings.table, columns = ?names, "columns added or widened for a new schema");
             self.target = Some(Target::of(&table)?);
         }
-        Ok(schemas)
     }
 
-    /// Creates the table from the first known schema; without one it has the metadata columns only, until one comes.
+    /// Creates the table from the first schema that it can be made for; without one it has the metadata columns only, until one comes.
     async fn create_table(&mut self, schemas: &Schemas) -> Result<(), Failure> {
         let mut ids: Vec<_> = schemas.keys().copied().collect();
         ids.sort_unstable();
-        let source = ids.iter().find_map(|id| self.writer.schemas.arrow(*id, &schemas[id]));
-        let empty = || Arc::new(arrow_schema::Schema::empty());
-        let schema = table_schema(&source.unwrap_or_else(empty))?;
+        let from = |id: &u32| {
+            let source = self.writer.schemas.arrow(*id, &schemas[id])?;
+            table_schema(&source).ok()
+        };
+        let schema = match ids.iter().find_map(from) {
+            Some(schema) => schema,
+            None => table_schema(&arrow_schema::Schema::empty())?,
+        };
         let settings = &self.writer.settings;
         let state = StreamState::new(&self.writer.cluster, &settings.topic);
         let new_table = NewTable {

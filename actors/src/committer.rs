@@ -10,7 +10,7 @@ use tapehouse_core::backoff::Backoff;
 use tapehouse_core::failpoint;
 use tapehouse_core::freshness::ProducedAt;
 use tapehouse_core::watermark::Watermark;
-use tapehouse_lake::{AppendOutcome, CommitError, Lake, LoadedTable, NewColumn, StagedAppend, TableName};
+use tapehouse_lake::{AppendOutcome, CommitError, Lake, LoadedTable, StagedAppend, TableName, WantedColumn};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ use crate::failure::{ALERT_AT, Failure};
 use crate::ingest::IngestHandle;
 use crate::metrics::Metrics;
 use crate::progress::ProgressCell;
+use crate::undecodable::Notices;
 
 /// Files that are written and durable, and what they cover.
 #[derive(Debug)]
@@ -38,10 +39,10 @@ pub(crate) struct Staged {
 pub(crate) enum Request {
     /// Commit a staged set; the answer comes when it is in the table, or never will be.
     Append(Box<Staged>, oneshot::Sender<Result<(), Failure>>),
-    /// Add columns to the schema `base`; the answer is the table with them.
-    AddColumns {
+    /// Add or widen columns of the schema `base`; the answer is the table with them.
+    EvolveColumns {
         base: i32,
-        columns: Vec<NewColumn>,
+        columns: Vec<WantedColumn>,
         answer: oneshot::Sender<Result<LoadedTable, Failure>>,
     },
 }
@@ -56,6 +57,7 @@ pub(crate) struct Committer {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
     pub(crate) ingest: IngestHandle,
+    pub(crate) notices: Notices,
 }
 
 impl Committer {
@@ -67,8 +69,8 @@ impl Committer {
                 Request::Append(staged, answer) => {
                     let _ = answer.send(self.append(*staged).await);
                 }
-                Request::AddColumns { base, columns, answer } => {
-                    let added = self.lake.add_columns(&self.table, base, &columns).await;
+                Request::EvolveColumns { base, columns, answer } => {
+                    let added = self.lake.evolve_columns(&self.table, base, &columns).await;
                     let _ = answer.send(added.map_err(Failure::from));
                 }
             }
@@ -182,6 +184,7 @@ impl Committer {
                 .with_label_values(&[topic, code])
                 .inc_by(*count);
         }
+        self.notices.committed(topic, &name, &staged.undecodable);
         self.metrics
             .last_commit
             .with_label_values(&[&name])

@@ -17,6 +17,7 @@ mod pool;
 mod progress;
 mod settings;
 mod supervisor;
+mod undecodable;
 
 pub use bronze::decode_rows;
 pub use bronze::rows::RowSource;

@@ -15,6 +15,8 @@ pub(crate) struct Metrics {
     pub records: IntCounterVec,
     /// Undecodable records by cause: `topic`, `code`.
     pub decode_errors: IntCounterVec,
+    /// Schema ids whose records the table cannot take, counted when one is met: `topic`. Alerts.
+    pub schema_conflicts: IntCounterVec,
     /// Payload bytes read: `topic`.
     pub bytes: IntCounterVec,
     /// Commits: `table`, `outcome` = committed | already_committed | refused | error.
@@ -52,6 +54,11 @@ impl Metrics {
         Ok(Self {
             records: of.counter("records_total", "Rows committed to bronze", &["topic", "outcome"])?,
             decode_errors: of.counter("decode_errors_total", "Records kept undecoded", &["topic", "code"])?,
+            schema_conflicts: of.counter(
+                "schema_conflicts_total",
+                "Schemas that the table cannot take",
+                &["topic"],
+            )?,
             bytes: of.counter(
                 "payload_bytes_total",
                 "Payload and key bytes read from Kafka",

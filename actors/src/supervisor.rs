@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{ProgressCell, TopicState};
 use crate::settings::{BATCHES_IN_FLIGHT, MemoryShare, NodeSettings, TopicSettings};
+use crate::undecodable::Notices;
 
 /// A batch is sealed at so many records, whatever their size.
 const BATCH_RECORDS: usize = 32_768;
@@ -160,6 +161,7 @@ impl Pipeline {
             checkpoints: shared.checkpoints.clone(),
             watermarks: shared.watermarks.clone(),
             ingest: ingest.clone(),
+            notices: Notices::default(),
         };
         tokio::spawn(committer.run(request_queue));
         let writer = BronzeWriter {
@@ -172,7 +174,7 @@ impl Pipeline {
             committer: requests,
             progress: progress.clone(),
             metrics: shared.metrics.clone(),
-            schemas: SchemaBook::new(shared.registry.clone(), topic.timestamp_fields.clone()),
+            schemas: SchemaBook::new(shared.registry.clone(), topic, shared.metrics.clone()),
             source: Arc::new(RowSource::new(
                 &topic.topic,
                 state.incarnation,

@@ -85,6 +85,7 @@ codes! {
         "truncated"
         "trailing_bytes"
         "malformed"
+        "too_large"
         "bad_timestamp"
         "schema_conflict";
     Command:

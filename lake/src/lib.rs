@@ -14,7 +14,7 @@ pub mod table;
 pub mod verify;
 
 pub use catalog::CatalogSettings;
-pub use commit::{AppendOutcome, CommitPolicy, NewColumn, Retention, StagedAppend, StateChange};
+pub use commit::{AppendOutcome, CommitPolicy, Mismatch, Retention, StagedAppend, StateChange, WantedColumn};
 pub use error::{CommitError, LakeError};
 pub use lake::{Lake, LakeSettings, NewTable};
 pub use name::{InvalidTableName, TableName};

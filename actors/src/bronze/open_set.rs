@@ -138,6 +138,19 @@ impl Absorber {
         if raw.is_empty() {
             return Ok(());
         }
+        for piece in self.decoder.pieces(raw, schemas, layout.empty_row_bytes()) {
+            self.absorb_piece(set, piece, schemas, layout)?;
+        }
+        Ok(())
+    }
+
+    fn absorb_piece(
+        &mut self,
+        set: &mut OpenSet,
+        raw: RawBatch,
+        schemas: &Schemas,
+        layout: &BronzeLayout,
+    ) -> Result<(), AbsorbError> {
         let decoded = self.decoder.decode(&raw, schemas);
         for (_, error) in &decoded.failed {
             *set.undecodable.entry(error.code()).or_default() += 1;

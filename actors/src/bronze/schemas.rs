@@ -5,15 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
-use tapehouse_kafka::decode::{SchemaEntry, Schemas, arrow_schema};
+use tapehouse_kafka::decode::{DecodeError, SchemaEntry, Schemas, arrow_schema};
 use tapehouse_kafka::registry::{RegistryClient, RegistryError};
-use tapehouse_lake::NewColumn;
+use tapehouse_lake::WantedColumn;
 use tapehouse_lake::bronze::BronzeLayout;
+
+use crate::metrics::Metrics;
+use crate::settings::TopicSettings;
 
 /// An id that the registry does not know is asked for again for so long before its records are kept undecoded.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);
 /// Requests to the registry at once.
 const CONCURRENT_LOOK_UPS: usize = 16;
+/// Of a reason, which stands in each row.
+const MAX_REASON_CHARS: usize = 300;
 /// Schemas kept; beyond, the book starts afresh.
 const MAX_SCHEMAS: usize = 1024;
 
@@ -21,15 +26,19 @@ const MAX_SCHEMAS: usize = 1024;
 pub(crate) struct SchemaBook {
     registry: RegistryClient,
     timestamp_fields: Vec<String>,
+    topic: String,
+    metrics: Metrics,
     /// Fits the table as it is, or never will.
     settled: HashMap<u32, SchemaEntry>,
 }
 
 impl SchemaBook {
-    pub(crate) fn new(registry: RegistryClient, timestamp_fields: Vec<String>) -> Self {
+    pub(crate) fn new(registry: RegistryClient, topic: &TopicSettings, metrics: Metrics) -> Self {
         Self {
             registry,
-            timestamp_fields,
+            timestamp_fields: topic.timestamp_fields.clone(),
+            topic: topic.topic.clone(),
+            metrics,
             settled: HashMap::new(),
         }
     }
@@ -57,11 +66,16 @@ impl SchemaBook {
             (id, registry.schema_by_id_retrying(id, allowance).await)
         });
         let mut answers = answers.buffer_unordered(CONCURRENT_LOOK_UPS);
-        while let Some((id, answer)) = answers.next().await {
+        let mut found = Vec::new();
+        while let Some(answer) = answers.next().await {
+            found.push(answer);
+        }
+        drop(answers);
+        for (id, answer) in found {
             let entry = match answer {
                 Ok(json) => SchemaEntry::Known(json),
                 Err(RegistryError::Unknown { .. }) => SchemaEntry::Unknown,
-                Err(error @ RegistryError::Unsupported { .. }) => SchemaEntry::Conflict(error.to_string().into()),
+                Err(RegistryError::Unsupported { reason, .. }) => self.unusable(id, &reason),
                 Err(error) => return Err(error),
             };
             schemas.insert(id, entry);
@@ -69,7 +83,7 @@ impl SchemaBook {
         Ok(schemas)
     }
 
-    /// Arrow schema of a known entry; an undecodable schema is left to the decoder, which names it in each row.
+    /// Arrow schema of an entry that the table could take as it is; others are left to [`Self::settle`].
     pub(crate) fn arrow(&self, id: u32, entry: &SchemaEntry) -> Option<arrow_schema::SchemaRef> {
         match entry {
             SchemaEntry::Known(json) => arrow_schema(id, json, &self.timestamp_fields).ok(),
@@ -77,33 +91,58 @@ impl SchemaBook {
         }
     }
 
-    /// Columns that the table lacks for these schemas. A schema that the table can never take becomes a conflict.
-    pub(crate) fn settle(&mut self, schemas: &mut Schemas, layout: &BronzeLayout) -> Vec<NewColumn> {
-        for (&id, entry) in schemas.iter_mut() {
-            if self.settled.contains_key(&id) {
+    /// What the table has to be given for one of these schemas; nothing, when all are settled: they fit, or never will.
+    pub(crate) fn settle(&mut self, schemas: &mut Schemas, layout: &BronzeLayout) -> Vec<WantedColumn> {
+        // In their order: which of two schemas that exclude each other is taken does not depend on chance.
+        let ids: BTreeSet<u32> = schemas.keys().copied().collect();
+        for id in ids {
+            let Some(SchemaEntry::Known(json)) = schemas.get(&id).filter(|_| !self.settled.contains_key(&id)) else {
                 continue;
-            }
-            let Some(source) = self.arrow(id, entry) else { continue };
-            match layout.missing(&source) {
-                Ok(missing) if missing.is_empty() => {
-                    self.settled.insert(id, entry.clone());
-                }
-                Ok(missing) => return missing.iter().map(new_column).collect(),
-                Err(conflict) => {
-                    tracing::error!(schema_id = id, %conflict, code = "schema_conflict", "records of this schema are kept undecoded");
-                    *entry = SchemaEntry::Conflict(Arc::from(conflict.to_string()));
-                    self.settled.insert(id, entry.clone());
-                }
-            }
+            };
+            let settled = match arrow_schema(id, json, &self.timestamp_fields) {
+                Err(DecodeError::UnusableSchema { reason, .. }) => self.unusable(id, &reason),
+                Err(error) => self.unusable(id, &error.to_string()),
+                Ok(source) => match layout.changes(&source) {
+                    Ok(changes) if changes.is_empty() => SchemaEntry::Known(Arc::clone(json)),
+                    Ok(changes) => return changes,
+                    Err(conflict) => self.conflict(id, &conflict.to_string()),
+                },
+            };
+            self.settled.insert(id, settled.clone());
+            schemas.insert(id, settled);
         }
         Vec::new()
     }
+
+    /// The table takes nothing of this schema: said once, and counted, since somebody has to see to it.
+    fn conflict(&self, id: u32, reason: &str) -> SchemaEntry {
+        let (reason, topic) = (shortened(reason), self.topic.as_str());
+        tracing::error!(
+            topic,
+            schema_id = id,
+            reason,
+            code = "schema_conflict",
+            alert = true,
+            "the table cannot take the records of this schema: they are kept undecoded"
+        );
+        self.metrics.schema_conflicts.with_label_values(&[topic]).inc();
+        SchemaEntry::Conflict(reason.into())
+    }
+
+    fn unusable(&self, id: u32, reason: &str) -> SchemaEntry {
+        let (reason, topic) = (shortened(reason), self.topic.as_str());
+        tracing::error!(
+            topic,
+            schema_id = id,
+            reason,
+            code = "unusable_schema",
+            "records of this schema cannot be decoded: they are kept as they came"
+        );
+        SchemaEntry::Unusable(reason.into())
+    }
 }
 
-fn new_column(field: &iceberg::spec::NestedFieldRef) -> NewColumn {
-    NewColumn {
-        name: field.name.clone(),
-        field_type: field.field_type.as_ref().clone(),
-        doc: field.doc.clone(),
-    }
+/// Types are written out in reasons, and a type can be as long as a schema.
+fn shortened(reason: &str) -> String {
+    reason.chars().take(MAX_REASON_CHARS).collect()
 }

@@ -3,26 +3,34 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, new_null_array};
-use arrow_cast::cast;
 use arrow_schema::{DataType, Field, FieldRef, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::{arrow_schema_to_schema_auto_assign_ids, schema_to_arrow_schema};
-use iceberg::spec::{NestedFieldRef, SchemaRef};
+use iceberg::spec::SchemaRef;
 
 use super::metadata::{METADATA_COLUMNS, MetadataArrays};
-use super::{SchemaProblem, source_fields, types};
+use super::shape::shape;
+use super::{SchemaProblem, source_fields};
+use crate::commit::{Mismatch, WantedColumn, must_change};
+
+/// A table of more fields, nested ones included, takes no further columns: its metadata is written at each commit.
+const MAX_FIELDS: usize = 10_000;
 
 /// A source schema that the table cannot take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// The field's type is neither the column's nor can it be widened to it.
-    #[error("field `{field}` is {found}, the table's column is {expected}")]
-    Type {
-        /// Field name.
-        field: String,
-        /// Type in the record.
+    /// The field's type is neither the column's nor can one be widened to the other.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// The table has grown too wide.
+    #[error("the table would have more than {MAX_FIELDS} fields")]
+    TooWide,
+    /// A column is not what was agreed on beforehand.
+    #[error("column `{column}` cannot be made from {found}")]
+    Column {
+        /// The column.
+        column: String,
+        /// Arrow type of the values.
         found: String,
-        /// Type of the table's column.
-        expected: String,
     },
     /// The field cannot be a column at all.
     #[error(transparent)]
@@ -60,34 +68,45 @@ impl BronzeLayout {
         &self.arrow
     }
 
-    /// Columns that the table lacks for `source`: to be added before its rows can be written whole.
+    /// Columns that the table lacks for `source`, or whose types are too narrow: to be changed before its rows can be written
+    /// whole.
     ///
     /// # Errors
     /// [`Conflict`] where `source` can never fit.
-    pub fn missing(&self, source: &ArrowSchema) -> Result<Vec<NestedFieldRef>, Conflict> {
-        let mut new_fields = Vec::new();
-        for field in source_fields(source)? {
-            match self.arrow.column_with_name(field.name()) {
-                None => new_fields.push(field),
-                Some((_, column)) if types::fits(field.data_type(), column.data_type()) => {}
-                Some((_, column)) => {
-                    return Err(Conflict::Type {
-                        field: field.name().clone(),
-                        found: field.data_type().to_string(),
-                        expected: column.data_type().to_string(),
-                    });
-                }
+    pub fn changes(&self, source: &ArrowSchema) -> Result<Vec<WantedColumn>, Conflict> {
+        let wanted = arrow_schema_to_schema_auto_assign_ids(&ArrowSchema::new(source_fields(source)?))
+            .map_err(|error| SchemaProblem::Rejected(error.to_string()))?;
+        let mut changes = Vec::new();
+        for field in wanted.as_struct().fields() {
+            let column = WantedColumn {
+                name: field.name.clone(),
+                field_type: field.field_type.as_ref().clone(),
+                doc: field.doc.clone(),
+            };
+            if must_change(&self.schema, &column)? {
+                changes.push(column);
             }
         }
-        let columns = arrow_schema_to_schema_auto_assign_ids(&ArrowSchema::new(new_fields))
-            .map_err(|error| SchemaProblem::Rejected(error.to_string()))?;
-        Ok(columns.as_struct().fields().to_vec())
+        let fields = self.schema.field_id_to_fields().len() + wanted.field_id_to_fields().len();
+        match !changes.is_empty() && fields > MAX_FIELDS {
+            true => Err(Conflict::TooWide),
+            false => Ok(changes),
+        }
+    }
+
+    /// Bytes that a row takes in memory before it has any value.
+    pub fn empty_row_bytes(&self) -> u64 {
+        self.arrow
+            .fields()
+            .iter()
+            .map(|field| empty_bytes(field.data_type()))
+            .sum()
     }
 
     /// Rows in the table's layout: `source` fields by name (missing ones null; `None`: all null), and the metadata columns.
     ///
     /// # Errors
-    /// [`Conflict`] where a field does not fit; [`Self::missing`] says so beforehand.
+    /// [`Conflict`] where a field does not fit; [`Self::changes`] says so beforehand.
     pub fn rows(&self, source: Option<&RecordBatch>, metadata: &MetadataArrays) -> Result<RecordBatch, Conflict> {
         let length = metadata.0[0].len();
         let columns: Result<Vec<ArrayRef>, Conflict> = self
@@ -103,7 +122,12 @@ impl BronzeLayout {
                 };
                 found.map_or_else(
                     || Ok(new_null_array(column.data_type(), length)),
-                    |array| shape(array, column),
+                    |array| {
+                        shape(array, column.data_type()).ok_or_else(|| Conflict::Column {
+                            column: name.clone(),
+                            found: array.data_type().to_string(),
+                        })
+                    },
                 )
             })
             .collect();
@@ -127,18 +151,10 @@ fn narrow_type(data_type: &DataType) -> DataType {
     }
 }
 
-fn shape(array: &ArrayRef, column: &Field) -> Result<ArrayRef, Conflict> {
-    if array.data_type() == column.data_type() {
-        return Ok(Arc::clone(array));
+fn empty_bytes(of: &DataType) -> u64 {
+    match of {
+        DataType::Struct(fields) => fields.iter().map(|field| empty_bytes(field.data_type())).sum(),
+        DataType::FixedSizeBinary(bytes) => u64::try_from(*bytes).unwrap_or(0),
+        _ => 16,
     }
-    let conflict = || Conflict::Type {
-        field: column.name().clone(),
-        found: array.data_type().to_string(),
-        expected: column.data_type().to_string(),
-    };
-    let bronze = types::bronze_type(array.data_type()).map_err(|_| conflict())?;
-    if !types::fits(&bronze, column.data_type()) {
-        return Err(conflict());
-    }
-    cast(array, column.data_type()).map_err(|_| conflict())
 }

@@ -2,6 +2,7 @@
 
 mod conform;
 mod metadata;
+mod shape;
 mod types;
 
 pub use conform::{BronzeLayout, Conflict};

@@ -61,25 +61,13 @@ fn bronze_map(entries: &Field) -> Result<DataType, String> {
     ))
 }
 
-/// Whether values of `from` (a bronze type) fit the table's type `to` without a loss: equal, or one of Iceberg's promotions.
+/// Whether values of the simple type `from` (a bronze type) fit the table's type `to` without a loss: equal, or one of Iceberg's
+/// promotions.
 pub(super) fn fits(from: &DataType, to: &DataType) -> bool {
     match (from, to) {
         (DataType::Int32, DataType::Int64) | (DataType::Float32, DataType::Float64) => true,
         (DataType::Binary | DataType::LargeBinary, DataType::Binary | DataType::LargeBinary) => true,
         (DataType::Decimal128(p, s), DataType::Decimal128(tp, ts)) => s == ts && p <= tp,
-        (DataType::List(from), DataType::List(to)) => fits(from.data_type(), to.data_type()),
-        (DataType::Struct(from), DataType::Struct(to)) => same_fields(from, to),
-        (DataType::Map(from, _), DataType::Map(to, _)) => match (from.data_type(), to.data_type()) {
-            (DataType::Struct(from), DataType::Struct(to)) => {
-                from.len() == to.len() && from.iter().zip(to).all(|(a, b)| fits(a.data_type(), b.data_type()))
-            }
-            _ => false,
-        },
         _ => from == to,
     }
-}
-
-fn same_fields(from: &Fields, to: &Fields) -> bool {
-    let alike = |(a, b): (&Arc<Field>, &Arc<Field>)| a.name() == b.name() && fits(a.data_type(), b.data_type());
-    from.len() == to.len() && from.iter().zip(to).all(alike)
 }

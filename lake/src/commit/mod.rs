@@ -10,6 +10,7 @@ mod append;
 mod attempt;
 mod change;
 pub(crate) mod cleanup;
+mod evolution;
 pub(crate) mod hint;
 mod manifests;
 pub(crate) mod metadata_file;
@@ -28,9 +29,10 @@ use uuid::Uuid;
 
 pub use append::{AppendOutcome, FIRST_OFFSETS_PROPERTY, FirstOffsets, NotAppended, StagedAppend, first_offsets, keys};
 pub use change::{Change, Planned, SnapshotChange};
+pub(crate) use evolution::must_change;
+pub use evolution::{Mismatch, WantedColumn};
 pub use policy::CommitPolicy;
 pub use retention::{HOURLY_TAG_PREFIX, Retention};
-pub use schema_change::NewColumn;
 pub use state_change::StateChange;
 
 use crate::catalog::SwapError;

@@ -1,10 +1,8 @@
-//! Schema changes: optional columns are appended, nothing else.
-
-use std::sync::Arc;
+//! Schema changes: a table comes to hold more, nothing else.
 
 use iceberg::TableRequirement;
-use iceberg::spec::{ListType, MapType, NestedField, Schema, StructType, Type};
 
+use super::evolution::{WantedColumn, evolved};
 use super::metadata_file::{self, Unwritten};
 use crate::catalog::{Swap, SwapError};
 use crate::error::{CommitError, LakeError};
@@ -12,29 +10,18 @@ use crate::lake::Lake;
 use crate::name::TableName;
 use crate::table::LoadedTable;
 
-/// A column to be added; it will be optional. Field ids within its type are assigned afresh.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewColumn {
-    /// The name.
-    pub name: String,
-    /// The type.
-    pub field_type: Type,
-    /// A comment.
-    pub doc: Option<String>,
-}
-
 impl Lake {
-    /// Appends optional columns to the schema `base_schema_id`, which must still be the current one: whoever derived the
-    /// columns derived them from that schema.
+    /// Adds columns to the schema `base_schema_id`, or widens those that are there, which must still be the current one: whoever
+    /// derived the columns derived them from that schema.
     ///
     /// # Errors
     /// [`CommitError::Conflict`] when the schema or the table changed meanwhile, or the answer was lost: load, compare and
-    /// derive again. [`CommitError::Validation`] when a column of that name exists.
-    pub async fn add_columns(
+    /// derive again. [`CommitError::Validation`] when a column of that name cannot be widened so.
+    pub async fn evolve_columns(
         &self,
         ident: &TableName,
         base_schema_id: i32,
-        columns: &[NewColumn],
+        columns: &[WantedColumn],
     ) -> Result<LoadedTable, CommitError> {
         let fatal = || CommitError::fatal(ident);
         let mut attempts = 0;
@@ -58,7 +45,7 @@ impl Lake {
             if columns.is_empty() {
                 return Ok(base);
             }
-            match self.try_add_columns(&base, columns).await? {
+            match self.try_evolve_columns(&base, columns).await? {
                 Ok(table) => return Ok(table),
                 Err(SwapError::Conflict) => tokio::time::sleep(self.policy().backoff.delay(attempts - 1, 0.5)).await,
                 // Whether it happened shows in the schema id at the next look.
@@ -68,15 +55,15 @@ impl Lake {
         }
     }
 
-    async fn try_add_columns(
+    async fn try_evolve_columns(
         &self,
         base: &LoadedTable,
-        columns: &[NewColumn],
+        columns: &[WantedColumn],
     ) -> Result<Result<LoadedTable, SwapError>, CommitError> {
         let ident = base.ident();
         let fatal = || CommitError::fatal(ident);
         let metadata = base.metadata();
-        let schema = extended(metadata.current_schema(), metadata.last_column_id(), columns).map_err(|reason| {
+        let schema = evolved(metadata.current_schema(), metadata.last_column_id(), columns).map_err(|reason| {
             CommitError::Validation {
                 table: ident.clone(),
                 reason,
@@ -121,56 +108,5 @@ impl Lake {
         self.remember(table.clone());
         super::hint::write(table.metadata_location()).await;
         Ok(Ok(table))
-    }
-}
-
-fn extended(current: &Schema, last_column_id: i32, columns: &[NewColumn]) -> Result<Schema, String> {
-    let mut next_id = last_column_id;
-    let mut fields = current.as_struct().fields().to_vec();
-    for column in columns {
-        if fields.iter().any(|field| field.name.eq_ignore_ascii_case(&column.name)) {
-            return Err(format!("it has a column {} already", column.name));
-        }
-        let id = take_id(&mut next_id);
-        let mut field = NestedField::optional(id, &column.name, renumbered(&column.field_type, &mut next_id));
-        field.doc.clone_from(&column.doc);
-        fields.push(Arc::new(field));
-    }
-    Schema::builder()
-        .with_schema_id(current.schema_id().saturating_add(1))
-        .with_identifier_field_ids(current.identifier_field_ids())
-        .with_fields(fields)
-        .build()
-        .map_err(|error| error.to_string())
-}
-
-fn take_id(next_id: &mut i32) -> i32 {
-    *next_id += 1;
-    *next_id
-}
-
-/// The type with fresh ids for all fields within it.
-fn renumbered(of: &Type, next_id: &mut i32) -> Type {
-    let fresh = |field: &NestedField, next_id: &mut i32| {
-        let id = take_id(next_id);
-        Arc::new(NestedField {
-            id,
-            field_type: Box::new(renumbered(&field.field_type, next_id)),
-            ..field.clone()
-        })
-    };
-    match of {
-        Type::Primitive(_) => of.clone(),
-        Type::Struct(fields) => {
-            let fields = fields.fields().iter().map(|field| fresh(field, next_id)).collect();
-            Type::Struct(StructType::new(fields))
-        }
-        Type::List(list) => Type::List(ListType {
-            element_field: fresh(&list.element_field, next_id),
-        }),
-        Type::Map(map) => Type::Map(MapType {
-            key_field: fresh(&map.key_field, next_id),
-            value_field: fresh(&map.value_field, next_id),
-        }),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tapehouse_lake::verify::verify;
-use tapehouse_lake::{Lake, NewColumn};
+use tapehouse_lake::{Lake, WantedColumn};
 
 use crate::place::{Kind, Place, on_each_catalog};
 use crate::support::{Rig, new_table, python, run_readers};
@@ -33,13 +33,13 @@ async fn every_snapshot_is_read_by_pyiceberg_and_duckdb(kind: Kind) {
     const COMMITS: i64 = 36;
     for commit in 0..COMMITS {
         if commit == 20 {
-            let column = NewColumn {
+            let column = WantedColumn {
                 name: "venue".to_owned(),
                 field_type: iceberg::spec::Type::Primitive(iceberg::spec::PrimitiveType::String),
                 doc: None,
             };
             let base = rig.table().await.metadata().current_schema_id();
-            rig.lake.add_columns(&rig.ident, base, &[column]).await.unwrap();
+            rig.lake.evolve_columns(&rig.ident, base, &[column]).await.unwrap();
         }
         rig.append(&[(0, commit, commit + 1)]).await;
     }

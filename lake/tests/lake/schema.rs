@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use iceberg::spec::{ListType, NestedField, PrimitiveType, StructType, Type};
-use tapehouse_lake::{CommitError, NewColumn};
+use tapehouse_lake::{CommitError, WantedColumn};
 
 use crate::place::{Kind, on_each_catalog};
 use crate::support::Rig;
@@ -26,12 +26,12 @@ async fn added_columns_get_fresh_ids_and_older_files_stay_valid(kind: Kind) {
     let before = rig.table().await;
     let staged_before = rig.stage(&[(0, 3, 5)]).await;
     let columns = [
-        NewColumn {
+        WantedColumn {
             name: "venue".into(),
             field_type: Type::Primitive(PrimitiveType::String),
             doc: Some("where".into()),
         },
-        NewColumn {
+        WantedColumn {
             name: "levels".into(),
             field_type: nested(),
             doc: None,
@@ -39,7 +39,7 @@ async fn added_columns_get_fresh_ids_and_older_files_stay_valid(kind: Kind) {
     ];
     let after = rig
         .lake
-        .add_columns(&rig.ident, before.metadata().current_schema_id(), &columns)
+        .evolve_columns(&rig.ident, before.metadata().current_schema_id(), &columns)
         .await
         .unwrap();
     let schema = after.metadata().current_schema();
@@ -64,24 +64,24 @@ async fn added_columns_get_fresh_ids_and_older_files_stay_valid(kind: Kind) {
 
 async fn a_schema_that_changed_meanwhile_or_has_the_column_is_refused(kind: Kind) {
     let Some(rig) = Rig::new(kind).await else { return };
-    let column = |name: &str| NewColumn {
+    let column = |name: &str| WantedColumn {
         name: name.into(),
         field_type: Type::Primitive(PrimitiveType::Long),
         doc: None,
     };
     let base = rig.table().await.metadata().current_schema_id();
-    rig.lake.add_columns(&rig.ident, base, &[column("a")]).await.unwrap();
+    rig.lake.evolve_columns(&rig.ident, base, &[column("a")]).await.unwrap();
     let error = rig
         .other()
         .await
-        .add_columns(&rig.ident, base, &[column("b")])
+        .evolve_columns(&rig.ident, base, &[column("b")])
         .await
         .unwrap_err();
     assert!(matches!(error, CommitError::Conflict { .. }), "{error}");
     let current = rig.table().await.metadata().current_schema_id();
     let error = rig
         .lake
-        .add_columns(&rig.ident, current, &[column("SYMBOL")])
+        .evolve_columns(&rig.ident, current, &[column("SYMBOL")])
         .await
         .unwrap_err();
     assert!(matches!(error, CommitError::Validation { .. }), "{error}");
