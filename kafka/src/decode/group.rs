@@ -180,13 +180,15 @@ fn feed(decoder: &mut Decoder, batch: &RawBatch, row: u32) -> Result<(), DecodeE
     let payload = batch.payload(row as usize).unwrap_or_default();
     let id = wire::schema_id(Some(payload))?;
     let before = decoder.capacity();
-    let consumed = decoder.decode(payload).map_err(|error| DecodeError::Malformed {
-        id,
-        reason: error::without_payload(&error.to_string()),
-    })?;
-    match before - decoder.capacity() {
-        1 if consumed == payload.len() => Ok(()),
-        0 => Err(DecodeError::Truncated { id }),
+    let consumed = decoder.decode(payload);
+    match (before - decoder.capacity(), consumed) {
+        (1, Ok(bytes)) if bytes == payload.len() => Ok(()),
+        (0, Ok(_)) => Err(DecodeError::Truncated { id }),
+        (0, Err(error)) => Err(DecodeError::Malformed {
+            id,
+            reason: error::without_payload(&error.to_string()),
+        }),
+        // The record was whole; what follows it is another one or nothing that the decoder knows.
         _ => Err(DecodeError::TrailingBytes { id }),
     }
 }

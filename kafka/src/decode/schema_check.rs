@@ -126,7 +126,10 @@ impl Walk {
         let extent = match schema {
             Value::String(name) => self.reference(name, namespace)?,
             Value::Array(branches) => {
-                let mut whole = Extent::simple(1);
+                let mut whole = Extent {
+                    nodes: 0,
+                    ..Extent::simple(1)
+                };
                 for branch in branches {
                     whole.add(self.of(branch, namespace, depth + 1)?);
                 }
@@ -157,8 +160,11 @@ impl Walk {
             .get(&full_name(name, namespace))
             .or_else(|| self.named.get(simple_name(name)));
         match found {
+            None if name == "null" => Ok(Extent {
+                nodes: 0,
+                ..Extent::simple(0)
+            }),
             None => Ok(Extent::simple(match name {
-                "null" => 0,
                 "float" => 4,
                 "double" => 8,
                 _ => 1,

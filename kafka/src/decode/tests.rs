@@ -116,7 +116,7 @@ fn every_kind_of_bad_record_is_named_and_the_others_stay() {
             (4, "wrong_magic_byte"),
             (5, "unknown_schema_id"),
             (6, "truncated"),
-            (8, "malformed"),
+            (8, "trailing_bytes"),
             (9, "trailing_bytes"),
             (10, "bad_timestamp"),
         ]
