@@ -1,6 +1,8 @@
 //! Processes of the program under test.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -193,6 +195,25 @@ impl Node {
     /// Where its log is.
     pub fn log_path(&self) -> &Path {
         &self.stderr
+    }
+
+    /// Its metrics, as Prometheus reads them.
+    ///
+    /// # Errors
+    /// When its HTTP does not answer.
+    pub fn metrics(&self) -> Result<String, Error> {
+        let log = self.log();
+        let address = log
+            .rsplit_once(" http=")
+            .and_then(|(_, rest)| rest.split_whitespace().next());
+        let address = address.ok_or_else(|| self.unexpected("it does not say where its HTTP is"))?;
+        let failed = || Error::io("the node's metrics");
+        let mut connection = TcpStream::connect(address).map_err(failed())?;
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).map_err(failed())?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).map_err(failed())?;
+        Ok(answer)
     }
 
     fn unexpected(&self, what: &str) -> Error {

@@ -1,8 +1,10 @@
 //! Tests against a real broker and a real registry; one pair of servers for all of them.
 
+mod bad_input;
 mod config_schema;
 mod damage;
 mod doctor;
+mod evolution;
 mod growth;
 mod lifecycle;
 mod loss;
