@@ -6,6 +6,7 @@
     admin.py BOOTSTRAP watermarks TOPIC                    JSON {partition: [low, high]}, all that is stored counted
     admin.py BOOTSTRAP group GROUP TOPIC                   JSON {partition: committed offset}
     admin.py BOOTSTRAP await-count TOPIC N                 waits until a read_committed consumer sees N records: after compaction
+    admin.py BOOTSTRAP await-compacted TOPIC N             waits until at most N are left and no more go; JSON {visible, offsets}
 
 Returns when the broker itself shows the change.
 """
@@ -22,6 +23,7 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 from visible import visible_offsets  # noqa: E402
 
 PATIENCE_S = 30
+STABLE_S = 2
 
 
 def until(what, probe):
@@ -66,6 +68,21 @@ def group(client, name, topic, count):
     return {p.partition: p.offset for p in answer.topic_partitions if p.offset >= 0}
 
 
+def await_compacted(bootstrap, client, topic, most):
+    """Waits until at most `most` records are visible and their number stays for STABLE_S."""
+    seen = dict(visible=-1, since=time.monotonic())
+
+    def is_stable():
+        visible = visible_offsets(bootstrap, topic).num_rows
+        if visible != seen["visible"]:
+            seen.update(visible=visible, since=time.monotonic())
+        return visible <= most and time.monotonic() - seen["since"] > STABLE_S
+
+    until(f"compaction of {topic} to {most} records", is_stable)
+    stored = watermarks(bootstrap, client, topic)
+    return dict(visible=seen["visible"], offsets=sum(high - low for low, high in stored.values()))
+
+
 def main():
     bootstrap, action, topic, *rest = sys.argv[1:]
     client = AdminClient({"bootstrap.servers": bootstrap})
@@ -87,6 +104,8 @@ def main():
         print(json.dumps(group(client, topic, rest[0], partition_count(client, rest[0]))))
     elif action == "await-count":
         until(f"{rest[0]} records in {topic}", lambda: visible_offsets(bootstrap, topic).num_rows == int(rest[0]))
+    elif action == "await-compacted":
+        print(json.dumps(await_compacted(bootstrap, client, topic, int(rest[0]))))
     else:
         raise SystemExit(__doc__)
 

@@ -2,7 +2,7 @@
 """Records that the node's own generator does not make: other schemas, transactions that abort, keys that are compacted away.
 
     produce.py --bootstrap B --registry URL --topic T --count N [--first I] [--shape trade|venue|iso]
-               [--keys K] [--headers] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
+               [--keys K [--scattered]] [--headers] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
 
 The topic must exist. The schema is registered under TOPIC-value. Prints JSON: sent, visible (to read_committed), aborted, bad,
 tombstones, schema_id. With --per-transaction each N records are a transaction, and each K-th of these is aborted, the last one too;
@@ -14,6 +14,7 @@ import io
 import json
 import struct
 import urllib.request
+import zlib
 
 import fastavro
 from confluent_kafka import Producer
@@ -86,6 +87,10 @@ class Feed:
         fastavro.schemaless_writer(out, self.schema, trade(self.args.shape, i))
         return out.getvalue(), "bad" if is_unknown else None
 
+    def key(self, i):
+        """Keys in turn, or scattered: then what compaction leaves lies scattered too."""
+        return b"k%d" % (zlib.crc32(b"%d" % i) % self.args.keys if self.args.scattered else i % self.args.keys)
+
     def delivered(self, error, _message):
         self.failed += error is not None
 
@@ -98,7 +103,7 @@ class Feed:
             headers = [("number", str(i).encode()), ("empty", None)] if self.args.headers else None
             while True:
                 try:
-                    self.producer.produce(self.args.topic, value, key=f"k{i % self.args.keys}".encode(), headers=headers, on_delivery=self.delivered)
+                    self.producer.produce(self.args.topic, value, key=self.key(i), headers=headers, on_delivery=self.delivered)
                     break
                 except BufferError:
                     self.producer.poll(0.05)
@@ -149,6 +154,7 @@ def main():
     parser.add_argument("--keys", type=int, default=1 << 30)
     for name in ("bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every"):
         parser.add_argument(f"--{name}", type=int, default=0)
+    parser.add_argument("--scattered", action="store_true")
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--hang", action="store_true")
     feed = Feed(parser.parse_args())

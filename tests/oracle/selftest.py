@@ -108,6 +108,17 @@ class BronzeOracle(unittest.TestCase):
         self.lake.table.add_files([path], check_duplicate_files=False)
         self.blames("I3 data file listed twice")
 
+    def test_foreign_rows(self):
+        rows = self.lake.table.scan().to_arrow().slice(0, 2)
+        for name in ("topic_incarnation", "kafka_partition", "kafka_offset"):
+            at = rows.schema.get_field_index(name)
+            rows = rows.set_column(at, rows.schema.field(at), pa.nulls(2, rows.schema.field(at).type))
+        self.lake.table.append(rows)
+        self.blames("I1 rows without coordinates", "--foreign-rows", "1")
+        self.lake.append({"0": [50, 60]})
+        code, judgement = self.lake.judge("--foreign-rows", "2", "--expect-rows", "100")
+        self.assertEqual((code, judgement["violations"]), (0, []), judgement)
+
     def test_foreign_snapshot(self):
         self.lake.table.append(self.lake.table.scan().to_arrow().slice(0, 0))
         self.blames("state")

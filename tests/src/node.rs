@@ -192,6 +192,11 @@ impl Node {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
+    /// The end of its log.
+    pub fn tail(&self) -> String {
+        last_lines(&self.log(), QUOTED_LINES)
+    }
+
     /// Where its log is.
     pub fn log_path(&self) -> &Path {
         &self.stderr
@@ -217,8 +222,7 @@ impl Node {
     }
 
     fn unexpected(&self, what: &str) -> Error {
-        let log = last_lines(&self.log(), QUOTED_LINES);
-        Error::unexpected(format!("node {}: {what}\n{log}", self.name))
+        Error::unexpected(format!("node {}: {what}\n{}", self.name, self.tail()))
     }
 }
 

@@ -3,16 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::chaos::Source;
-use crate::{Error, Feed, Servers, Site, Tools, Topic};
+use super::performance::Performed;
+use super::source::{Filling, SOURCES, topic};
+use super::{Act, Case, Source};
+use crate::{Error, Feed, Servers, Site, Tools};
 
 /// Up to so many records, fetching is slowed down: a run must last long enough to be killed in its middle.
 const SLOWED_UP_TO: u64 = 300_000;
 /// A fetch of at most 32 KiB a partition, not before the one before is used up: some 40 commits for 100,000 records.
 const SLOW: &str =
     "\"queued.min.messages\" = 1\n\"fetch.queue.backoff.ms\" = 20\n\"fetch.message.max.bytes\" = 32768\n";
-/// Transactions in their topic; every fourth is aborted.
-const TRANSACTIONS: u64 = 200;
+/// The same for acts that take longer: a fetch of 16 KiB.
+const SLOWER: &str =
+    "\"queued.min.messages\" = 1\n\"fetch.queue.backoff.ms\" = 20\n\"fetch.message.max.bytes\" = 16384\n";
 /// A run without faults takes no longer.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -21,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 pub(super) struct Ground {
     servers: Servers,
     records: u64,
-    truths: [Option<Truth>; 2],
+    truths: [Option<Truth>; SOURCES],
 }
 
 /// What a run without faults makes of a topic.
@@ -31,13 +34,6 @@ struct Truth {
     digest: String,
 }
 
-fn topic(source: Source) -> Topic {
-    Topic::named(match source {
-        Source::Trades => "chaos.trades",
-        Source::Transactions => "chaos.transactions",
-    })
-}
-
 impl Ground {
     /// Starts the servers and fills the topics of `sources` with `records` each.
     pub(super) fn prepare(folder: &Path, records: u64, seed: u64, sources: &[Source]) -> Result<Self, Error> {
@@ -45,11 +41,17 @@ impl Ground {
         let mut ground = Self {
             servers,
             records,
-            truths: [None, None],
+            truths: [const { None }; SOURCES],
         };
         for &source in sources {
-            let site = ground.site(&folder.join(format!("without-faults-{source:?}")), source)?;
-            let visible = ground.fill(&site, source, seed)?;
+            let site = ground.site(&folder.join(format!("without-faults-{source:?}")), source, None)?;
+            let filling = Filling {
+                feed: Feed::of(&ground.servers),
+                records,
+                seed,
+                is_slowed: ground.is_slowed(),
+            };
+            let visible = filling.fill(&site, source)?;
             site.catch_up("a", PATIENCE)?;
             let judgement = site.demand(&topic(source), Some(visible))?;
             let digest = site.ask_oracle(&topic(source), &["--digest"])?.answer["digest"].clone();
@@ -64,45 +66,27 @@ impl Ground {
         Ok(ground)
     }
 
-    /// Fills the topic; the number of records that a read_committed consumer sees.
-    fn fill(&self, site: &Site, source: Source, seed: u64) -> Result<u64, Error> {
-        let (feed, topic) = (Feed::of(&self.servers), topic(source).topic);
-        match source {
-            Source::Trades => {
-                let (count, seed) = (self.records.to_string(), seed.to_string());
-                let mut options = vec!["--topic", "trades", "--count", &count, "--seed", &seed];
-                options.extend(["--corrections", "0.02", "--duplicates", "0.01", "--null-prices", "0.01"]);
-                // Paced, the producer's batches stay small, and a fetch cannot swallow the topic whole.
-                options.extend(if self.is_slowed() {
-                    ["--rate", "40000"]
-                } else {
-                    ["--rate", "0"]
-                });
-                let report = feed.generate(site, &options)?;
-                let produced = report["produced"].as_u64();
-                produced.ok_or_else(|| Error::unexpected(format!("no count in {report}")))
-            }
-            Source::Transactions => {
-                feed.admin(&["create", &topic, "3"])?;
-                let per_transaction = (self.records / TRANSACTIONS).to_string();
-                let mut options = vec!["--per-transaction", per_transaction.as_str(), "--abort-every", "4"];
-                options.extend(["--bad-every", "700", "--tombstone-every", "900"]);
-                let sent = feed.produce(&topic, self.records, &options)?;
-                if sent.aborted == 0 || sent.bad == 0 || sent.tombstones == 0 {
-                    return Err(Error::unexpected(format!("the topic lacks what it is for: {sent:?}")));
-                }
-                Ok(sent.visible)
-            }
-        }
-    }
-
     fn is_slowed(&self) -> bool {
         self.records <= SLOWED_UP_TO
     }
 
-    /// A lake for one case.
-    pub(super) fn site(&self, folder: &Path, source: Source) -> Result<Site, Error> {
-        let slow = if self.is_slowed() { SLOW } else { "" };
+    /// The servers that all cases use.
+    pub(super) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// Records in each topic.
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// A lake for one case, or for the run without faults.
+    pub(super) fn site(&self, folder: &Path, source: Source, act: Option<Act>) -> Result<Site, Error> {
+        let slow = match act {
+            _ if !self.is_slowed() => "",
+            Some(act) if act.takes_time() => SLOWER,
+            _ => SLOW,
+        };
         // Every batch is a commit: as many moments to be killed at as there can be.
         let settings = format!(
             "[commit]\nmax_age_ms = 10\nmax_rows = 100\n[node]\nmemory_budget_mb = 64\n[kafka.properties]\n{slow}"
@@ -116,16 +100,23 @@ impl Ground {
     }
 
     /// Demands that the table is complete, unique, and equal to that of the run without faults.
-    pub(super) fn demand_truth(&self, site: &Site, source: Source) -> Result<(), Error> {
-        let Some(truth) = &self.truths[source as usize] else {
+    pub(super) fn demand_truth(&self, site: &Site, case: &Case, performed: &Performed) -> Result<(), Error> {
+        let Some(truth) = &self.truths[case.source as usize] else {
             return Err(Error::unexpected("the topic was not prepared"));
         };
-        let topic = topic(source);
+        let topic = topic(case.source);
         let verify = site.ask_verify(&topic, &[])?;
-        let rows = truth.rows.to_string();
-        let oracle = site.ask_oracle(&topic, &["--digest", "--expect-rows", &rows])?;
+        let (rows, foreign) = (truth.rows.to_string(), performed.foreign_rows.to_string());
+        let options = ["--digest", "--expect-rows", &rows, "--foreign-rows", &foreign];
+        let oracle = site.ask_oracle(&topic, &options)?;
         let mut violations = oracle.violations;
         violations.extend(verify.violations);
+        let without_coordinates = &verify.answer["tables"][0]["rows_without_coordinates"];
+        if without_coordinates.as_u64() != Some(performed.foreign_rows) {
+            violations.push(format!(
+                "verify counts {without_coordinates} foreign rows instead of {foreign}"
+            ));
+        }
         if oracle.answer["digest"] != truth.digest.as_str() {
             violations.push(format!(
                 "content differs: {} instead of {}",

@@ -2,10 +2,14 @@
 
 use tapehouse_core::failpoint::{DEFENCES, POINTS};
 
-use super::{Act, Case, Source};
+use super::Source::{self, Compacted, Schemas, Trades, Transactions};
+use super::{Act, Case, Departure, When};
+use crate::Server;
 
 /// Where a node can be stopped for ever so long and then go on.
 const ZOMBIE_POINTS: [&str; 3] = ["before_staging", "after_manifest_write", "before_swap"];
+/// Points that the sources with holes in their offsets pass in CI too.
+const POINTS_AROUND_THE_SWAP: [&str; 2] = ["before_swap", "after_swap"];
 /// Seeded moments in CI, and with --full.
 const MOMENTS: (usize, usize) = (6, 30);
 
@@ -50,48 +54,119 @@ impl Plan {
     }
 }
 
-fn all(full: bool) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    let mut add = |name: String, act: Act, source: Source, without: Option<&'static str>| {
-        cases.push(Case {
-            name,
+/// Cases as they are listed.
+#[derive(Default)]
+struct Cases(Vec<Case>);
+
+impl Cases {
+    fn add(&mut self, name: impl Into<String>, act: Act, source: Source) {
+        self.0.push(Case {
+            name: name.into(),
             act,
             source,
-            without,
+            without: None,
         });
-    };
-    use Source::{Trades, Transactions};
-    for point in POINTS {
-        add(format!("point/{point}"), Act::KillAt(point), Trades, None);
     }
-    for number in 1..=if full { MOMENTS.1 } else { MOMENTS.0 } {
-        let source = if number % 3 == 0 { Transactions } else { Trades };
-        add(format!("moment/{number}"), Act::KillAtMoments, source, None);
+
+    /// SIGKILL, wherever and whenever.
+    fn kills(&mut self, full: bool) {
+        for point in POINTS {
+            self.add(format!("point/{point}"), Act::KillAt(point), Trades);
+        }
+        for source in [Transactions, Compacted] {
+            let label = format!("{source:?}").to_lowercase();
+            for point in if full { &POINTS[..] } else { &POINTS_AROUND_THE_SWAP[..] } {
+                self.add(format!("point/{label}/{point}"), Act::KillAt(point), source);
+            }
+        }
+        for number in 1..=if full { MOMENTS.1 } else { MOMENTS.0 } {
+            let source = [Compacted, Trades, Trades, Transactions, Trades, Trades][number % 6];
+            self.add(format!("moment/{number}"), Act::KillAtMoments, source);
+        }
+        self.add("start-up/trades", Act::KillAtStart, Trades);
+        self.add("start-up/transactions", Act::KillAtStart, Transactions);
     }
-    add("start-up/trades".into(), Act::KillAtStart, Trades, None);
-    add("start-up/transactions".into(), Act::KillAtStart, Transactions, None);
-    for (name, always) in [("once", false), ("always", true)] {
-        add(format!("lost-answer/{name}"), Act::LoseAnswer { always }, Trades, None);
+
+    /// Nodes that do not know what happened.
+    fn misled(&mut self) {
+        for (name, always) in [("once", false), ("always", true)] {
+            self.add(format!("lost-answer/{name}"), Act::LoseAnswer { always }, Trades);
+        }
+        for point in ZOMBIE_POINTS {
+            self.add(format!("zombie/{point}"), Act::Zombie(point), Trades);
+        }
+        self.add("zombie/transactions", Act::Zombie("before_swap"), Transactions);
+        self.add("two-nodes/trades", Act::TwoNodes, Trades);
+        self.add("two-nodes/transactions", Act::TwoNodes, Transactions);
     }
-    for point in ZOMBIE_POINTS {
-        add(format!("zombie/{point}"), Act::Zombie(point), Trades, None);
-    }
-    add(
-        "zombie/transactions".into(),
-        Act::Zombie("before_swap"),
-        Transactions,
-        None,
-    );
-    add("state/deleted".into(), Act::StateDeleted, Trades, None);
-    add("state/corrupted".into(), Act::StateCorrupted, Trades, None);
-    add("two-nodes/trades".into(), Act::TwoNodes, Trades, None);
-    add("two-nodes/transactions".into(), Act::TwoNodes, Transactions, None);
-    for defence in DEFENCES {
-        for (name, act) in harmful(defence) {
-            add(format!("without-{defence}/{name}"), act, Trades, Some(defence));
+
+    /// What a node stands on: its state, the table that others write too, the disk, the clock, the servers.
+    fn surroundings(&mut self, full: bool) {
+        self.add("state/deleted", Act::StateDeleted, Trades);
+        self.add("state/corrupted", Act::StateCorrupted, Trades);
+        for when in foreign(full) {
+            let name = match when {
+                When::AfterKillAt(point) => format!("foreign/killed-{point}"),
+                When::AfterKill => "foreign/killed".to_owned(),
+                When::WhileStoppedAt(point) => format!("foreign/stopped-{point}"),
+            };
+            self.add(name, Act::Foreign(when), Trades);
+        }
+        self.add("disk-full/waits", Act::DiskFull { is_killed: false }, Trades);
+        self.add("disk-full/killed", Act::DiskFull { is_killed: true }, Trades);
+        for (name, server, source) in [
+            ("broker", Server::Kafka, Transactions),
+            ("registry", Server::Registry, Schemas),
+        ] {
+            for (manner, how) in [
+                ("stopped", Departure::Stopped),
+                ("killed", Departure::KilledWithTheNode),
+            ] {
+                self.add(format!("away/{name}-{manner}"), Act::Away { server, how }, source);
+            }
         }
     }
-    cases
+
+    fn without_defences(&mut self) {
+        for defence in DEFENCES {
+            for (name, act) in harmful(defence) {
+                self.0.push(Case {
+                    name: format!("without-{defence}/{name}"),
+                    act,
+                    source: Trades,
+                    without: Some(defence),
+                });
+            }
+        }
+    }
+}
+
+fn all(full: bool) -> Vec<Case> {
+    let mut cases = Cases::default();
+    cases.kills(full);
+    cases.misled();
+    cases.surroundings(full);
+    cases.without_defences();
+    cases.0
+}
+
+/// When another engine commits; with --full around every point of a commit.
+fn foreign(full: bool) -> Vec<When> {
+    let mut whens = vec![
+        When::AfterKill,
+        When::AfterKillAt("after_swap"),
+        When::WhileStoppedAt("before_swap"),
+    ];
+    if full {
+        whens.extend(
+            POINTS
+                .into_iter()
+                .filter(|point| *point != "after_swap")
+                .map(When::AfterKillAt),
+        );
+        whens.extend(["before_staging", "after_manifest_write"].map(When::WhileStoppedAt));
+    }
+    whens
 }
 
 /// What does harm as soon as the defence is gone. A defence for which nothing is known here would be no defence, and the
@@ -165,7 +240,14 @@ mod tests {
             point: Some("after_swap".into()),
             ..Selection::default()
         });
-        assert_eq!(at_swap, ["point/after_swap"]);
+        assert_eq!(
+            at_swap,
+            [
+                "point/after_swap",
+                "point/transactions/after_swap",
+                "point/compacted/after_swap"
+            ]
+        );
         let without = selected(Selection {
             defence: Some("unknown_outcome".into()),
             ..Selection::default()

@@ -1,0 +1,144 @@
+//! What all acts share: nodes of one case, how far they are, when they are killed.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::ground::Ground;
+use super::{Act, Case};
+use crate::{Error, Node, NodeOptions, Progress, Site, await_that};
+
+/// No node of a case takes longer than this.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest delay between the moment that was chosen and the kill.
+pub(super) const JITTER_MS: u64 = 40;
+
+/// What a case did, in words for the table.
+pub(super) type Story = String;
+
+/// What came of a case before it is judged.
+pub(super) struct Performed {
+    /// For the table.
+    pub(super) story: Story,
+    /// Rows that another engine appended, without coordinates.
+    pub(super) foreign_rows: u64,
+}
+
+/// A case on its way.
+pub(super) struct Performance<'a> {
+    pub(super) case: &'a Case,
+    pub(super) site: &'a Site,
+    pub(super) ground: &'a Ground,
+    pub(super) rows: u64,
+    pub(super) rng: StdRng,
+    pub(super) foreign_rows: u64,
+}
+
+impl<'a> Performance<'a> {
+    pub(super) fn new(case: &'a Case, site: &'a Site, ground: &'a Ground, seed: u64) -> Self {
+        Self {
+            case,
+            site,
+            ground,
+            rows: ground.rows(case.source),
+            rng: StdRng::seed_from_u64(seed ^ hash(&case.name)),
+            foreign_rows: 0,
+        }
+    }
+
+    /// Does what the case says and lets a node catch up in the end, without any manual step.
+    pub(super) fn perform(mut self) -> Result<Performed, Error> {
+        let story = match self.case.act {
+            Act::KillAt(point) => self.kill_at(point),
+            Act::KillAtMoments => self.kill_at_moments(),
+            Act::KillAtStart => self.kill_at_start(),
+            Act::LoseAnswer { always } => self.lose_answer(always),
+            Act::Zombie(point) => self.zombie(point),
+            Act::StateDeleted => self.state_deleted(),
+            Act::StateCorrupted => self.state_corrupted(),
+            Act::TwoNodes => self.two_nodes(),
+            Act::Foreign(when) => self.foreign(when),
+            Act::Away { server, how } => self.away(server, how),
+            Act::DiskFull { is_killed } => self.disk_full(is_killed),
+        }?;
+        Ok(Performed {
+            story,
+            foreign_rows: self.foreign_rows,
+        })
+    }
+
+    pub(super) fn start(&self, name: &str, failpoint: Option<String>) -> Result<Node, Error> {
+        let options = NodeOptions {
+            failpoint,
+            defence_off: self.case.without.map(str::to_owned),
+            ..NodeOptions::default()
+        };
+        Node::start(self.site, name, &options)
+    }
+
+    /// A node that does not end at the end of the topic.
+    pub(super) fn start_for_ever(&self, name: &str) -> Result<Node, Error> {
+        let options = NodeOptions {
+            for_ever: true,
+            ..NodeOptions::default()
+        };
+        Node::start(self.site, name, &options)
+    }
+
+    pub(super) fn finish(&self, name: &str) -> Result<(), Error> {
+        self.start(name, None)?.wait_for_code(0, PATIENCE)
+    }
+
+    /// The table that the case is about.
+    pub(super) fn table(&self) -> &str {
+        self.site.topics().first().map_or("", |topic| topic.table.as_str())
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.site.progress(self.table()).unwrap_or_default()
+    }
+
+    /// A number of commits that the run certainly reaches, and that leaves work for afterwards.
+    pub(super) fn nth(&mut self) -> u64 {
+        self.rng.random_range(1..=6)
+    }
+
+    /// Waits until `rows` are in the table; `node` must not end before.
+    pub(super) fn await_rows(&self, node: &mut Node, rows: u64) -> Result<(), Error> {
+        await_that(&format!("{rows} rows"), PATIENCE, || {
+            let ended = node.poll()?;
+            let at = self.progress();
+            if at.rows < rows && ended.is_some() {
+                return Err(Error::unexpected(format!("a node ended at {} rows by itself", at.rows)));
+            }
+            Ok(at.rows >= rows)
+        })
+    }
+
+    /// Waits until `rows` are committed and a little longer, then kills.
+    pub(super) fn kill_after(&mut self, node: &mut Node, rows: u64) -> Result<Progress, Error> {
+        self.await_rows(node, rows)?;
+        std::thread::sleep(Duration::from_millis(self.rng.random_range(0..JITTER_MS)));
+        node.kill()?;
+        Ok(self.progress())
+    }
+
+    /// A success, unless a defence is out: then it is only over.
+    pub(super) fn wait_for_end(&self, node: &mut Node) -> Result<(), Error> {
+        match self.case.without {
+            None => node.wait_for_code(0, PATIENCE),
+            Some(_) => node.wait(PATIENCE).map(|_| ()),
+        }
+    }
+
+    pub(super) fn shown(&self, at: Progress) -> String {
+        format!("{} of {} rows, commit {}", at.rows, self.rows, at.commits)
+    }
+}
+
+/// FNV-1a: the same over builds, unlike the standard library's hashes.
+fn hash(text: &str) -> u64 {
+    let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, fold)
+}
