@@ -4,26 +4,26 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tapehouse_core::append::AppendRequest;
-use tapehouse_core::failpoint;
+use tapehouse_core::identity::TopicIdentity;
 use tapehouse_core::state::{OWNER_PROPERTY, STATE_PROPERTY, StreamState};
 use tapehouse_kafka::decode::{SchemaEntry, Schemas, TopicDecoder, schema_ids};
+use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::raw_batch::RawBatch;
 use tapehouse_lake::bronze::{BronzeLayout, partition_spec, table_schema};
-use tapehouse_lake::files::write_file;
 use tapehouse_lake::{Lake, LakeError, LoadedTable, NewTable, TableName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::bronze::rows::RowSource;
 use crate::bronze::{Absorber, OpenSet, SchemaBook};
-use crate::committer::{Request, Staged};
+use crate::committer::Request;
 use crate::failure::Failure;
 use crate::mailbox::{Closed, Mailbox};
 use crate::metrics::Metrics;
 use crate::pool::{CpuPool, JobPanicked};
 use crate::progress::{ProgressCell, TopicState};
 use crate::settings::{CommitPolicy, TopicSettings};
+use crate::stager::Stager;
 
 /// Ranges without rows (control records, aborted transactions) are committed at this age, so that retention cannot
 /// overtake the recorded offsets of a topic without visible records.
@@ -47,6 +47,9 @@ pub(crate) struct BronzeWriter {
     pub(crate) schemas: SchemaBook,
     pub(crate) source: Arc<RowSource>,
     pub(crate) incarnation: i32,
+    pub(crate) identities: Identities,
+    /// What the topic was before its first record was read.
+    pub(crate) identity: TopicIdentity,
     pub(crate) run_id: Arc<str>,
     /// The table, if it exists already.
     pub(crate) table: Option<LoadedTable>,
@@ -299,13 +302,18 @@ impl Running {
             committer: self.writer.committer.clone(),
             topic: self.writer.settings.topic.clone(),
             incarnation: self.writer.incarnation,
+            owner: self.writer.cluster.clone(),
+            identities: self.writer.identities.clone(),
+            identity: self.writer.identity.clone(),
             run_id: Arc::clone(&self.writer.run_id),
             asset_seconds: self.writer.metrics.asset_seconds.with_label_values(&[&self
                 .writer
                 .settings
                 .table
                 .to_string()]),
-            target,
+            schema_id: target.layout.schema().schema_id(),
+            location: target.location,
+            spec_id: target.spec_id,
         };
         self.in_flight = Some(tokio::spawn(stager.stage(open)));
     }
@@ -328,57 +336,4 @@ impl Running {
 async fn load(lake: &Lake, table: &TableName) -> Result<LoadedTable, Failure> {
     let missing = || LakeError::NoSuchTable(table.clone());
     Ok(lake.load(table).await?.ok_or_else(missing)?)
-}
-
-/// Closes, writes and commits one set.
-struct Stager {
-    lake: Lake,
-    pool: CpuPool,
-    committer: Mailbox<Request>,
-    topic: String,
-    incarnation: i32,
-    run_id: Arc<str>,
-    asset_seconds: prometheus::Histogram,
-    target: Target,
-}
-
-impl Stager {
-    async fn stage(self, mut open: OpenSet) -> Result<(), Failure> {
-        let started = Instant::now();
-        let (open, encoded) = self
-            .pool
-            .run(move || {
-                let encoded = open.finish_files();
-                (open, encoded)
-            })
-            .await?;
-        failpoint::reach("before_file_write");
-        let mut files = Vec::new();
-        for file in encoded? {
-            files.push(write_file(self.lake.file_io(), &self.target.location, self.target.spec_id, file).await?);
-        }
-        failpoint::reach("after_file_write");
-        let staged = Staged {
-            files,
-            request: AppendRequest {
-                topic: self.topic,
-                incarnation: self.incarnation,
-                ranges: open.ranges,
-            },
-            schema_id: self.target.layout.schema().schema_id(),
-            rows: open.rows,
-            bytes: open.bytes,
-            undecodable: open.undecodable,
-            produced_at: open.produced_at,
-            event_time_span_us: open.event_time_span_us,
-            run_id: self.run_id,
-        };
-        failpoint::reach("before_staging");
-        let (answer, committed) = oneshot::channel();
-        self.committer.send(Request::Append(Box::new(staged), answer)).await?;
-        failpoint::reach("after_staging");
-        let outcome = committed.await.map_err(|_| Closed)?;
-        self.asset_seconds.observe(started.elapsed().as_secs_f64());
-        outcome
-    }
 }

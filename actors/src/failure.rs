@@ -1,6 +1,7 @@
 //! Why a topic's pipeline ended, sorted by what helps: trying again, or an operator.
 
 use tapehouse_core::append::RefuseReason;
+use tapehouse_core::identity::IdentityMismatch;
 use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::registry::RegistryError;
 use tapehouse_lake::bronze::SchemaProblem;
@@ -63,6 +64,22 @@ pub(crate) enum Failure {
         /// This node's cluster.
         cluster: String,
     },
+    /// Kafka has another topic under this name than the one that the table was filled from.
+    #[error("topic {topic}: {mismatch}; `tapehouse offsets adopt-topic {topic}` goes on with what is there now")]
+    OtherTopic {
+        /// The topic.
+        topic: String,
+        /// What is another.
+        mismatch: IdentityMismatch,
+    },
+    /// While records were read, the topic turned into another one: what was read is dropped, and the pipeline starts again.
+    #[error("topic {topic} changed while it was read: {mismatch}")]
+    TopicChanged {
+        /// The topic.
+        topic: String,
+        /// What changed.
+        mismatch: IdentityMismatch,
+    },
     /// The table's schema.
     #[error(transparent)]
     Schema(#[from] SchemaProblem),
@@ -75,6 +92,9 @@ pub(crate) enum Failure {
     /// An actor of the same pipeline has ended; its own failure says why.
     #[error(transparent)]
     Closed(#[from] Closed),
+    /// An operator has changed the recorded offsets: the pipeline starts again from them.
+    #[error("the recorded offsets were changed by an operator")]
+    StateChanged,
     /// The topic has more partitions than when the pipeline was built.
     #[error("the topic has new partitions")]
     NewPartitions,
@@ -84,9 +104,9 @@ impl Failure {
     /// Whether only an operator can help.
     pub(crate) fn stops_the_topic(&self) -> bool {
         match self {
+            Self::OtherTopic { mismatch, .. } => !matches!(mismatch, IdentityMismatch::Unconfirmed { .. }),
             Self::WrongRegistry(_) | Self::State(_) | Self::ForeignOwner { .. } | Self::Schema(_) => true,
-            Self::Consumer(ConsumerError::OffsetLost { .. }) => true,
-            Self::Refused(RefuseReason::OtherTopic { .. } | RefuseReason::OtherIncarnation { .. }) => true,
+            Self::Refused(RefuseReason::OtherTopic { .. } | RefuseReason::OtherOwner { .. }) => true,
             Self::Lake(error) => !error.is_retryable(),
             Self::Commit(error) => !error.is_retryable(),
             _ => false,
@@ -102,12 +122,17 @@ impl Failure {
             Self::Lake(error) => error.code(),
             Self::State(_) => "state_invalid",
             Self::Commit(_) => "commit",
+            Self::OtherTopic { mismatch, .. }
+            | Self::TopicChanged { mismatch, .. }
+            | Self::Refused(RefuseReason::OtherIdentity(mismatch)) => mismatch.code(),
+            Self::Refused(RefuseReason::OtherOwner { .. }) => "foreign_owner",
             Self::Refused(_) => "refused",
             Self::ForeignOwner { .. } => "foreign_owner",
             Self::Schema(_) => "schema",
             Self::File(_) => "data_file",
             Self::Panic(_) => "panic",
             Self::Closed(_) => "pipeline_ended",
+            Self::StateChanged => "state_changed",
             Self::NewPartitions => "new_partitions",
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use tapehouse_core::lost::LostOffset;
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::{ConsumerError, ReaderOptions, StartOffsets, TopicReader};
@@ -17,7 +18,7 @@ use crate::failure::Failure;
 use crate::mailbox::{Closed, Mailbox, NotSent};
 use crate::metrics::Metrics;
 use crate::pool::{JobPanicked, panic_text};
-use crate::progress::{ProgressCell, TopicState};
+use crate::progress::{PartitionStopped, ProgressCell, TopicState};
 
 /// Longest wait for an answer of Kafka's.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,6 +97,8 @@ struct PollThread<'c> {
     group_offsets: &'c Receiver<GroupOffsets>,
     stop: &'c AtomicBool,
     looked_up_at: Instant,
+    /// Partitions that are not read: Kafka does not have their next offset.
+    lost: Vec<LostOffset>,
 }
 
 /// Whether the thread goes on.
@@ -114,8 +117,9 @@ impl<'c> PollThread<'c> {
         let mut reader = TopicReader::open(&options.kafka, &options.topic, options.reader.clone())?;
         let logs = reader.log_ends(KAFKA_TIMEOUT)?;
         let next = starting_offsets(&reader, &logs, &options)?;
-        reader.assign(&next, &logs)?;
+        let lost = reader.assign(&next, &logs)?;
         options.progress.set_next(next);
+        stop_partitions(&options, &lost);
         let mut thread = Self {
             options,
             reader,
@@ -123,6 +127,7 @@ impl<'c> PollThread<'c> {
             group_offsets,
             stop,
             looked_up_at: Instant::now(),
+            lost,
         };
         thread.publish_ends(&logs);
         thread.options.progress.set_state(TopicState::Running);
@@ -185,7 +190,7 @@ impl<'c> PollThread<'c> {
     fn look_up(&mut self) -> Result<(), Failure> {
         self.looked_up_at = Instant::now();
         match self.reader.log_ends(LOOK_UP_TIMEOUT) {
-            Ok(logs) if logs.len() > self.reader.next_offsets().len() => Err(Failure::NewPartitions),
+            Ok(logs) if logs.len() > self.reader.next_offsets().len() + self.lost.len() => Err(Failure::NewPartitions),
             Ok(logs) => {
                 self.publish_ends(&logs);
                 Ok(())
@@ -211,6 +216,39 @@ impl<'c> PollThread<'c> {
         self.options
             .progress
             .set_high(logs.iter().map(|(partition, log)| (*partition, log.end)).collect());
+    }
+}
+
+/// Says which partitions are not read, where that is news, and forgets those that are read again.
+fn stop_partitions(options: &IngestOptions, lost: &[LostOffset]) {
+    let topic = &options.topic;
+    let stopped: BTreeMap<_, _> = lost
+        .iter()
+        .map(|lost| {
+            let (code, message) = (lost.code(), lost.explain(topic));
+            (lost.partition, PartitionStopped { code, message })
+        })
+        .collect();
+    let before = options.progress.set_stopped_partitions(stopped.clone());
+    for (partition, stopped) in &stopped {
+        let gauge = &options.metrics.partition_stopped;
+        gauge
+            .with_label_values(&[topic, &partition.to_string(), stopped.code])
+            .set(1);
+        if before.get(partition) != Some(stopped) {
+            tracing::error!(
+                topic,
+                partition,
+                code = stopped.code,
+                error = stopped.message,
+                "the partition has stopped and waits for an operator; the others go on"
+            );
+        }
+    }
+    for (partition, was) in before.iter().filter(|(partition, _)| !stopped.contains_key(partition)) {
+        let labels = [topic.as_str(), &partition.to_string(), was.code];
+        options.metrics.partition_stopped.with_label_values(&labels).set(0);
+        tracing::info!(topic, partition, code = was.code, "the partition is read again");
     }
 }
 

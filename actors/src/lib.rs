@@ -15,14 +15,17 @@ mod metrics;
 mod node;
 mod pool;
 mod progress;
+mod recorded;
 mod settings;
+mod stager;
 mod supervisor;
 mod undecodable;
+mod watch;
 
 pub use bronze::decode_rows;
 pub use bronze::rows::RowSource;
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use failure::{ErrorCode, TopicStopped};
 pub use node::{NodeHandle, StartError, StopReport};
-pub use progress::{NodeProgress, PartitionProgress, TopicProgress, TopicState};
+pub use progress::{NodeProgress, PartitionProgress, PartitionStopped, TopicProgress, TopicState};
 pub use settings::{CommitPolicy, NodeSettings, TopicSettings};

@@ -39,6 +39,8 @@ pub(crate) struct Metrics {
     pub restarts: IntCounterVec,
     /// 1 while the topic waits for an operator: `topic`.
     pub stopped: IntGaugeVec,
+    /// 1 while the partition waits for an operator: `topic`, `partition`, `code`.
+    pub partition_stopped: IntGaugeVec,
     /// Time that senders waited for room: `mailbox`.
     mailbox_wait: CounterVec,
     /// Time of the last commit, seconds since 1970-01-01 UTC: `table`.
@@ -78,6 +80,11 @@ impl Metrics {
             asset_failures: of.counter("asset_failures_total", "Failed runs", &["asset"])?,
             restarts: of.counter("pipeline_restarts_total", "Pipelines built again", &["topic", "code"])?,
             stopped: of.gauge("topic_stopped", "1 while the topic waits for an operator", &["topic"])?,
+            partition_stopped: of.gauge(
+                "partition_stopped",
+                "1 while the partition waits for an operator",
+                &["topic", "partition", "code"],
+            )?,
             mailbox_wait: of.add(CounterVec::new(
                 options("mailbox_wait_seconds_total", waits),
                 &["mailbox"],

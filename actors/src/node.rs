@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use prometheus::Registry;
 use tapehouse_core::watermark::Watermark;
 use tapehouse_kafka::ForbiddenProperty;
+use tapehouse_kafka::consumer::ConsumerError;
+use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::registry::{RegistryClient, RegistryError};
 use tapehouse_lake::{Lake, LakeError};
 use tokio::sync::{broadcast, watch};
@@ -29,6 +31,9 @@ pub enum StartError {
     /// A Kafka property that loads or runs code.
     #[error(transparent)]
     Property(#[from] ForbiddenProperty),
+    /// The Kafka client's settings.
+    #[error(transparent)]
+    Kafka(#[from] ConsumerError),
     /// The registry's settings.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -79,6 +84,7 @@ impl NodeHandle {
         let (stop, stopping) = watch::channel(false);
         let (watermarks, _) = broadcast::channel(WATERMARKS_KEPT);
         let shared = Shared {
+            identities: Identities::start(&settings.kafka)?,
             registry: RegistryClient::new(settings.registry.clone())?,
             pool: CpuPool::new()?,
             metrics: Metrics::register(registry)?,

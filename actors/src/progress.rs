@@ -7,7 +7,7 @@ use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_core::offsets::{Offset, PartitionId};
 use tokio::sync::watch;
 
-use crate::failure::TopicStopped;
+use crate::failure::{ErrorCode, TopicStopped};
 
 /// A node's topics.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +69,17 @@ pub struct PartitionProgress {
     pub next_offset: Offset,
     /// End of the log when last asked.
     pub high_watermark: Option<Offset>,
+    /// Why the partition is not read, if it waits for an operator.
+    pub stopped: Option<PartitionStopped>,
+}
+
+/// Why a partition waits for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStopped {
+    /// Stable code.
+    pub code: ErrorCode,
+    /// Cause and way out.
+    pub message: String,
 }
 
 /// Shared between a topic's actors and whoever asks.
@@ -92,8 +103,23 @@ struct Inner {
     progress: TopicProgress,
     next: BTreeMap<PartitionId, Offset>,
     high: BTreeMap<PartitionId, Offset>,
+    stopped: BTreeMap<PartitionId, PartitionStopped>,
     /// Ends of the log when the process first saw the topic; `None` before.
     targets: Option<BTreeMap<PartitionId, Offset>>,
+}
+
+impl Inner {
+    /// What it means that everything that is read is committed.
+    fn caught_up(&self) -> CaughtUp {
+        match self.stopped.values().next() {
+            None => CaughtUp::Yes,
+            Some(stopped) => CaughtUp::Never(TopicStopped {
+                topic: self.progress.topic.clone(),
+                code: stopped.code,
+                message: stopped.message.clone(),
+            }),
+        }
+    }
 }
 
 impl ProgressCell {
@@ -127,6 +153,7 @@ impl ProgressCell {
                 partition,
                 next_offset,
                 high_watermark: inner.high.get(&partition).map(|high| (*high).max(next_offset)),
+                stopped: inner.stopped.get(&partition).cloned(),
             })
             .collect();
         progress
@@ -150,6 +177,19 @@ impl ProgressCell {
         self.lock().next = next;
     }
 
+    /// Sets which partitions are not read; returns which were not before.
+    pub(crate) fn set_stopped_partitions(
+        &self,
+        stopped: BTreeMap<PartitionId, PartitionStopped>,
+    ) -> BTreeMap<PartitionId, PartitionStopped> {
+        std::mem::replace(&mut self.lock().stopped, stopped)
+    }
+
+    /// Partitions that wait for an operator.
+    pub(crate) fn stopped_partitions(&self) -> Vec<PartitionId> {
+        self.lock().stopped.keys().copied().collect()
+    }
+
     pub(crate) fn set_state(&self, state: TopicState) {
         if let TopicState::Stopped(stopped) = &state {
             self.caught_up.send_replace(CaughtUp::Never(stopped.clone()));
@@ -171,8 +211,11 @@ impl ProgressCell {
 
     /// Everything that was polled is committed, and Kafka had nothing more.
     pub(crate) fn reached_the_end(&self) {
-        self.caught_up.send_replace(CaughtUp::Yes);
-        self.lock().progress.state = TopicState::Idle;
+        let mut inner = self.lock();
+        inner.progress.state = TopicState::Idle;
+        let caught_up = inner.caught_up();
+        drop(inner);
+        self.caught_up.send_replace(caught_up);
     }
 
     /// Whether the table has passed the ends of the log as they were at the start.
@@ -181,9 +224,11 @@ impl ProgressCell {
         let Some(targets) = &inner.targets else { return };
         let passed =
             |(partition, target): (&PartitionId, &Offset)| inner.next.get(partition).copied().unwrap_or(0) >= *target;
-        if targets.iter().all(passed) {
+        let is_read = |(partition, _): &(&PartitionId, &Offset)| !inner.stopped.contains_key(partition);
+        if targets.iter().filter(is_read).all(passed) {
+            let caught_up = inner.caught_up();
             drop(inner);
-            self.caught_up.send_replace(CaughtUp::Yes);
+            self.caught_up.send_replace(caught_up);
         }
     }
 }

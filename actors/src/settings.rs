@@ -31,6 +31,8 @@ pub struct NodeSettings {
     pub memory_budget_bytes: u64,
     /// Where a partition that was never read starts.
     pub start: StartOffsets,
+    /// Make tables of another cluster this one's, once, at the start.
+    pub take_over: bool,
     /// Cut a commit at once when a topic is read to its end, instead of at its age: for runs that stop there.
     pub cut_at_end: bool,
 }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tapehouse_core::backoff::Backoff;
+use tapehouse_core::identity::TopicIdentity;
 use tapehouse_core::state::StreamState;
 use tapehouse_core::watermark::Watermark;
-use tapehouse_kafka::consumer::ReaderOptions;
+use tapehouse_kafka::consumer::{ReaderOptions, StartOffsets};
+use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::registry::RegistryClient;
-use tapehouse_lake::{Lake, LoadedTable};
-use tokio::sync::{broadcast, watch};
+use tapehouse_lake::Lake;
+use tokio::sync::broadcast;
+use tokio::sync::watch::Receiver;
 
 use crate::bronze::SchemaBook;
 use crate::bronze::rows::RowSource;
@@ -22,8 +25,10 @@ use crate::mailbox::mailbox;
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{ProgressCell, TopicState};
+use crate::recorded::Ground;
 use crate::settings::{BATCHES_IN_FLIGHT, MemoryShare, NodeSettings, TopicSettings};
 use crate::undecodable::Notices;
+use crate::watch;
 
 /// A batch is sealed at so many records, whatever their size.
 const BATCH_RECORDS: usize = 32_768;
@@ -38,13 +43,14 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<NodeSettings>,
     pub(crate) lake: Lake,
     pub(crate) registry: RegistryClient,
+    pub(crate) identities: Identities,
     pub(crate) pool: CpuPool,
     pub(crate) metrics: Metrics,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
     pub(crate) run_id: Arc<str>,
     /// Turns true when the node stops.
-    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) stopping: Receiver<bool>,
 }
 
 /// How one generation ended.
@@ -55,52 +61,38 @@ enum End {
     Failed(Failure),
 }
 
-/// Runs one topic until the node stops or the topic waits for an operator.
+/// Runs one topic until the node stops. A topic that waits for an operator is tried again when its table has changed.
 pub(crate) async fn supervise(shared: Shared, topic: TopicSettings, progress: ProgressCell) {
     let mut failures = 0;
+    let mut stopping = shared.stopping.clone();
+    let mut waits_for: Option<TopicStopped> = None;
+    let mut take_over = shared.settings.take_over;
     loop {
         let commits_before = progress.snapshot().commits;
-        progress.set_state(TopicState::Starting);
-        let failure = match generation(&shared, &topic, &progress).await {
+        if waits_for.is_none() {
+            progress.set_state(TopicState::Starting);
+        }
+        let version = watch::version(&shared, &topic).await;
+        let failure = match generation(&shared, &topic, &progress, &mut waits_for, &mut take_over).await {
             End::Stopped => return,
             End::Failed(failure) => failure,
         };
-        let code = failure.code();
         if *shared.stopping.borrow() {
             return;
         }
         if failure.stops_the_topic() {
-            tracing::error!(topic = topic.topic, code, error = %failure, "the topic has stopped and waits for an operator");
-            shared.metrics.stopped.with_label_values(&[&topic.topic]).set(1);
-            progress.set_state(TopicState::Stopped(TopicStopped {
-                topic: topic.topic.clone(),
-                code,
-                message: failure.to_string(),
-            }));
-            return;
+            stop(&shared, &topic, &progress, &failure, &mut waits_for);
+            tokio::select! {
+                () = watch::another_version(&shared, &topic, version) => {}
+                _ = stopping.wait_for(|stop| *stop) => return,
+            }
+            continue;
         }
-        shared
-            .metrics
-            .restarts
-            .with_label_values(&[topic.topic.as_str(), code])
-            .inc();
+        waits_for = None;
         // A generation that committed has healed: what comes now is a new incident.
-        failures = if progress.snapshot().commits > commits_before {
-            1
-        } else {
-            failures + 1
-        };
-        let delay = match failure {
-            Failure::NewPartitions => Duration::ZERO,
-            _ => Backoff::INGEST.delay(failures - 1, rand::random()),
-        };
-        let alert = failures == ALERT_AT;
-        tracing::warn!(topic = topic.topic, code, error = %failure, failures, ?delay, alert, "the pipeline failed and is built again");
-        progress.set_state(TopicState::Retrying {
-            error: failure.to_string(),
-            attempt: failures,
-        });
-        let mut stopping = shared.stopping.clone();
+        let has_healed = progress.snapshot().commits > commits_before;
+        failures = if has_healed { 1 } else { failures + 1 };
+        let delay = retry(&shared, &topic, &progress, &failure, failures);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -108,10 +100,70 @@ pub(crate) async fn supervise(shared: Shared, topic: TopicSettings, progress: Pr
     }
 }
 
+/// Says that the topic waits for an operator; once for each reason.
+fn stop(
+    shared: &Shared,
+    topic: &TopicSettings,
+    progress: &ProgressCell,
+    failure: &Failure,
+    waits_for: &mut Option<TopicStopped>,
+) {
+    let stopped = TopicStopped {
+        topic: topic.topic.clone(),
+        code: failure.code(),
+        message: failure.to_string(),
+    };
+    if waits_for.as_ref() == Some(&stopped) {
+        return;
+    }
+    tracing::error!(topic = topic.topic, code = stopped.code, error = %failure, "the topic has stopped and waits for an operator");
+    shared.metrics.stopped.with_label_values(&[&topic.topic]).set(1);
+    *waits_for = Some(stopped.clone());
+    progress.set_state(TopicState::Stopped(stopped));
+}
+
+/// Says that the pipeline is built again, and returns when.
+fn retry(
+    shared: &Shared,
+    topic: &TopicSettings,
+    progress: &ProgressCell,
+    failure: &Failure,
+    failures: u32,
+) -> Duration {
+    let code = failure.code();
+    shared
+        .metrics
+        .restarts
+        .with_label_values(&[topic.topic.as_str(), code])
+        .inc();
+    let delay = match failure {
+        Failure::NewPartitions | Failure::StateChanged => Duration::ZERO,
+        _ => Backoff::INGEST.delay(failures - 1, rand::random()),
+    };
+    let alert = failures == ALERT_AT;
+    tracing::warn!(topic = topic.topic, code, error = %failure, failures, ?delay, alert, "the pipeline failed and is built again");
+    progress.set_state(TopicState::Retrying {
+        error: failure.to_string(),
+        attempt: failures,
+    });
+    delay
+}
+
 /// Builds the pipeline from the table's truth and waits for its end.
-async fn generation(shared: &Shared, topic: &TopicSettings, progress: &ProgressCell) -> End {
-    match Pipeline::start(shared, topic, progress).await {
-        Ok(pipeline) => pipeline.finish(shared.stopping.clone()).await,
+async fn generation(
+    shared: &Shared,
+    topic: &TopicSettings,
+    progress: &ProgressCell,
+    waits_for: &mut Option<TopicStopped>,
+    take_over: &mut bool,
+) -> End {
+    let ground = Ground::look(shared, topic, take_over).await;
+    match ground.and_then(|ground| Pipeline::start(shared, topic, progress, ground)) {
+        Ok(pipeline) => {
+            *waits_for = None;
+            shared.metrics.stopped.with_label_values(&[&topic.topic]).set(0);
+            pipeline.finish(shared, topic, progress).await
+        }
         Err(failure) => End::Failed(failure),
     }
 }
@@ -121,32 +173,21 @@ struct Pipeline {
     ingest: ingest::IngestHandle,
     polled: tokio::sync::oneshot::Receiver<Result<(), Failure>>,
     written: tokio::task::JoinHandle<Result<(), Failure>>,
+    /// What the topic was before its first record was read.
+    identity: TopicIdentity,
+    /// What the table recorded then.
+    state: StreamState,
 }
 
 impl Pipeline {
-    async fn start(shared: &Shared, topic: &TopicSettings, progress: &ProgressCell) -> Result<Self, Failure> {
+    fn start(shared: &Shared, topic: &TopicSettings, progress: &ProgressCell, ground: Ground) -> Result<Self, Failure> {
         let settings = &shared.settings;
-        let table = shared.lake.load(&topic.table).await?;
-        let state = recorded_state(table.as_ref(), settings, topic, &shared.checkpoints)?;
+        let Ground { table, state, identity } = ground;
         let share = MemoryShare::of(settings.memory_budget_bytes, settings.topics.len());
         let waits = |name: &str| shared.metrics.mailbox(&format!("{name}:{}", topic.topic));
         let (batches, batch_queue) = mailbox(BATCHES_IN_FLIGHT, waits("batches"));
         let (requests, request_queue) = mailbox(COMMIT_REQUESTS, waits("commits"));
-        let options = IngestOptions {
-            kafka: settings.kafka.clone(),
-            topic: topic.topic.clone(),
-            reader: ReaderOptions {
-                group: topic.group.clone(),
-                queue_kib: share.queue_kib,
-                max_records: BATCH_RECORDS,
-                max_bytes: share.batch_bytes,
-                linger: LINGER,
-            },
-            recorded: state.next.clone(),
-            start: settings.start,
-            progress: progress.clone(),
-            metrics: shared.metrics.clone(),
-        };
+        let options = ingest_options(shared, topic, &share, &state, progress);
         let (ingest, polled) = ingest::spawn(options, batches).map_err(|error| {
             Failure::from(crate::pool::JobPanicked(format!(
                 "no poll thread could be started: {error}"
@@ -182,6 +223,8 @@ impl Pipeline {
                 BATCH_RECORDS,
             )),
             incarnation: state.incarnation,
+            identities: shared.identities.clone(),
+            identity: identity.clone(),
             run_id: Arc::clone(&shared.run_id),
             settings: topic.clone(),
             table,
@@ -191,22 +234,36 @@ impl Pipeline {
             ingest,
             polled,
             written,
+            identity,
+            state,
         })
     }
 
     /// Waits for the first part to end, lets the others follow, and says why.
-    async fn finish(self, mut stopping: watch::Receiver<bool>) -> End {
+    async fn finish(self, shared: &Shared, topic: &TopicSettings, progress: &ProgressCell) -> End {
         let Self {
             ingest,
             mut polled,
             mut written,
+            identity,
+            state,
         } = self;
+        let mut stopping = shared.stopping.clone();
         let mut stopped = false;
+        let mut changed = None;
         let (from_poll, from_writer) = tokio::select! {
             result = &mut polled => (Some(flatten(result)), None),
             result = &mut written => (None, Some(joined(result))),
             _ = stopping.wait_for(|stop| *stop) => {
                 stopped = true;
+                (None, None)
+            }
+            failure = watch::another_topic(shared, topic, &identity) => {
+                changed = Some(failure);
+                (None, None)
+            }
+            failure = watch::decision(shared, topic, progress, &state) => {
+                changed = Some(failure);
                 (None, None)
             }
         };
@@ -220,6 +277,9 @@ impl Pipeline {
             Some(result) => result,
             None => joined(written.await),
         };
+        if let Some(failure) = changed {
+            return End::Failed(failure);
+        }
         match (from_writer, from_poll) {
             // A thread that found its mailbox closed only followed the writer.
             (Err(failure), Err(Failure::Closed(_)) | Ok(())) | (_, Err(failure)) => End::Failed(failure),
@@ -229,48 +289,38 @@ impl Pipeline {
     }
 }
 
+fn ingest_options(
+    shared: &Shared,
+    topic: &TopicSettings,
+    share: &MemoryShare,
+    state: &StreamState,
+    progress: &ProgressCell,
+) -> IngestOptions {
+    IngestOptions {
+        kafka: shared.settings.kafka.clone(),
+        topic: topic.topic.clone(),
+        reader: ReaderOptions {
+            group: topic.group.clone(),
+            queue_kib: share.queue_kib,
+            max_records: BATCH_RECORDS,
+            max_bytes: share.batch_bytes,
+            linger: LINGER,
+        },
+        recorded: state.next.clone(),
+        // A topic that was adopted is read from its beginning: what was produced before that must not be skipped.
+        start: match state.incarnation {
+            0 => shared.settings.start,
+            _ => StartOffsets::Earliest,
+        },
+        progress: progress.clone(),
+        metrics: shared.metrics.clone(),
+    }
+}
+
 fn flatten(result: Result<Result<(), Failure>, tokio::sync::oneshot::error::RecvError>) -> Result<(), Failure> {
     result.unwrap_or_else(|_| Err(crate::mailbox::Closed.into()))
 }
 
 fn joined(result: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
     result.unwrap_or_else(|error| Err(crate::pool::JobPanicked(error.to_string()).into()))
-}
-
-/// What the table records, checked for its owner; a checkpoint that says otherwise is reported and passed over.
-fn recorded_state(
-    table: Option<&LoadedTable>,
-    settings: &NodeSettings,
-    topic: &TopicSettings,
-    checkpoints: &Checkpoints,
-) -> Result<StreamState, Failure> {
-    let Some(table) = table else {
-        return Ok(StreamState::new(&settings.cluster, &topic.topic));
-    };
-    let state = table.stream_state()?;
-    if state.owner != settings.cluster {
-        return Err(Failure::ForeignOwner {
-            owner: state.owner,
-            cluster: settings.cluster.clone(),
-        });
-    }
-    if state.topic != topic.topic {
-        return Err(Failure::Refused(tapehouse_core::append::RefuseReason::OtherTopic {
-            recorded: state.topic,
-            staged: topic.topic.clone(),
-        }));
-    }
-    let name = topic.table.to_string();
-    match checkpoints.get(&name) {
-        Some(known) if known.table_uuid == table.metadata().uuid().to_string() && known.state == state => {
-            tracing::debug!(
-                table = name,
-                rows = known.total_rows,
-                "the checkpoint agrees with the table"
-            );
-        }
-        Some(_) => tracing::info!(table = name, "the checkpoint is of another moment: the table counts"),
-        None => tracing::debug!(table = name, "no checkpoint: the table counts"),
-    }
-    Ok(state)
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tapehouse_core::append::AppendRequest;
+use tapehouse_core::identity::TopicIdentity;
 use tapehouse_core::state::{OWNER_PROPERTY, STATE_PROPERTY, StreamState};
 use tapehouse_lake::bronze::partition_spec;
 use tapehouse_lake::files::{FileEncoder, write_file};
@@ -120,6 +121,8 @@ impl Rig {
             request: AppendRequest {
                 topic: "raw.trades".to_owned(),
                 incarnation: 0,
+                owner: "bench".to_owned(),
+                identity: TopicIdentity::default(),
                 ranges,
             },
             summary: BTreeMap::from([("tapehouse.rows".to_owned(), rows.to_string())]),

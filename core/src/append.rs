@@ -1,5 +1,6 @@
 //! The decision whether a set of staged files may be appended: the heart of exactly-once.
 
+use crate::identity::{IdentityMismatch, TopicIdentity};
 use crate::offsets::{NotContiguous, Offset, PartitionId, Ranges};
 use crate::state::StreamState;
 
@@ -10,6 +11,10 @@ pub struct AppendRequest {
     pub topic: String,
     /// Incarnation of the topic that the offsets belong to.
     pub incarnation: i32,
+    /// Cluster of Tapehouse that writes.
+    pub owner: String,
+    /// What Kafka said the topic is, before the first and after the last of the rows was fetched.
+    pub identity: TopicIdentity,
     /// Offsets covered, whether or not each has a row.
     pub ranges: Ranges,
 }
@@ -55,6 +60,17 @@ pub enum RefuseReason {
         /// Incarnation of the staged rows.
         staged: i32,
     },
+    /// The table belongs to another cluster of Tapehouse.
+    #[error("the table is written by cluster `{recorded}`, the staged rows are of cluster `{staged}`")]
+    OtherOwner {
+        /// Owner in the table's state.
+        recorded: String,
+        /// Cluster that staged the rows.
+        staged: String,
+    },
+    /// The rows are of another topic of the same name.
+    #[error("{0}")]
+    OtherIdentity(#[from] IdentityMismatch),
     /// The table is fed from another topic.
     #[error("the table is fed from topic {recorded}, the staged rows are of {staged}")]
     OtherTopic {
@@ -76,11 +92,20 @@ pub fn decide(state: &StreamState, request: &AppendRequest) -> AppendDecision {
             staged: request.topic.clone(),
         });
     }
+    if request.owner != state.owner {
+        return AppendDecision::Refuse(RefuseReason::OtherOwner {
+            recorded: state.owner.clone(),
+            staged: request.owner.clone(),
+        });
+    }
     if request.incarnation != state.incarnation {
         return AppendDecision::Refuse(RefuseReason::OtherIncarnation {
             recorded: state.incarnation,
             staged: request.incarnation,
         });
+    }
+    if let Err(mismatch) = state.identity().check(&request.identity) {
+        return AppendDecision::Refuse(mismatch.into());
     }
     let behind = |(partition, range): (&PartitionId, &crate::offsets::OffsetRange)| {
         state.next.get(partition).is_some_and(|next| range.end <= *next)
@@ -89,6 +114,7 @@ pub fn decide(state: &StreamState, request: &AppendRequest) -> AppendDecision {
         return AppendDecision::AlreadyCommitted;
     }
     let mut next_state = state.clone();
+    next_state.adopt(&request.identity);
     for (&partition, range) in &request.ranges.0 {
         let recorded: Option<Offset> = state.next.get(&partition).copied();
         match recorded {
@@ -133,6 +159,8 @@ mod tests {
         AppendRequest {
             topic: "t".into(),
             incarnation: 0,
+            owner: "c".into(),
+            identity: TopicIdentity::default(),
             ranges: Ranges(ranges.iter().map(|&(p, s, e)| (p, OffsetRange::new(s, e))).collect()),
         }
     }
@@ -174,6 +202,35 @@ mod tests {
                 "{bad:?}: {decision:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_identity_is_adopted_once_and_then_held_to() {
+        let mut seen = request(&[(0, 20, 25)]);
+        seen.identity.topic_id = Some("first".into());
+        let AppendDecision::Accept(permit) = decide(&state(&[(0, 20)]), &seen) else {
+            panic!("a table without an id adopts the one seen");
+        };
+        let recorded = permit.into_state(1);
+        assert_eq!(recorded.topic_id.as_deref(), Some("first"));
+        let mut recreated = request(&[(0, 25, 30)]);
+        for other in [Some("second".to_owned()), None] {
+            recreated.identity.topic_id = other;
+            assert!(matches!(
+                decide(&recorded, &recreated),
+                AppendDecision::Refuse(RefuseReason::OtherIdentity(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn another_owner_is_refused_whatever_the_ranges() {
+        let mut other = request(&[(0, 20, 25)]);
+        other.owner = "d".into();
+        assert!(matches!(
+            decide(&state(&[(0, 20)]), &other),
+            AppendDecision::Refuse(RefuseReason::OtherOwner { .. })
+        ));
     }
 
     #[test]

@@ -61,7 +61,11 @@ macro_rules! codes {
 codes! {
     Pipeline:
         "topic_absent"
+        "topic_recreated"
+        "kafka_cluster_changed"
+        "topic_unconfirmed"
         "offset_lost"
+        "log_truncated"
         "kafka"
         "registry"
         "wrong_registry"
@@ -74,6 +78,7 @@ codes! {
         "data_file"
         "panic"
         "pipeline_ended"
+        "state_changed"
         "new_partitions";
     Record:
         "tombstone"

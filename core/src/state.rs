@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::TopicIdentity;
 use crate::offsets::{Offset, PartitionId};
 
 /// Table property, and summary key of each snapshot, that holds a [`StreamState`] as JSON.
@@ -21,6 +22,9 @@ pub struct StreamState {
     pub owner: String,
     /// Kafka topic.
     pub topic: String,
+    /// Id of the Kafka cluster, where the broker tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka_cluster_id: Option<String>,
     /// Kafka's id of the topic, where the broker tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<String>,
@@ -37,9 +41,28 @@ impl StreamState {
             snapshot: 0,
             owner: owner.into(),
             topic: topic.into(),
+            kafka_cluster_id: None,
             topic_id: None,
             incarnation: 0,
             next: BTreeMap::new(),
+        }
+    }
+
+    /// Which topic the table is fed from, as far as that was ever seen.
+    pub fn identity(&self) -> TopicIdentity {
+        TopicIdentity {
+            kafka_cluster_id: self.kafka_cluster_id.clone(),
+            topic_id: self.topic_id.clone(),
+        }
+    }
+
+    /// Remembers what was never recorded; what is recorded stays.
+    pub fn adopt(&mut self, observed: &TopicIdentity) {
+        if self.kafka_cluster_id.is_none() {
+            self.kafka_cluster_id.clone_from(&observed.kafka_cluster_id);
+        }
+        if self.topic_id.is_none() {
+            self.topic_id.clone_from(&observed.topic_id);
         }
     }
 
@@ -72,5 +95,11 @@ mod tests {
             r#"{"snapshot":7,"owner":"c1","topic":"raw.trades","incarnation":0,"next":{"0":42}}"#
         );
         assert_eq!(StreamState::from_json(&json).unwrap(), state);
+        state.adopt(&TopicIdentity {
+            kafka_cluster_id: Some("k".into()),
+            topic_id: Some("t".into()),
+        });
+        assert_eq!(StreamState::from_json(&state.to_json()).unwrap(), state);
+        assert_eq!(state.identity().topic_id.as_deref(), Some("t"));
     }
 }

@@ -4,6 +4,7 @@ pub mod consumer;
 pub mod decode;
 pub mod embedded;
 pub mod generator;
+pub mod identity;
 pub mod producer;
 pub mod raw_batch;
 pub mod registry;

@@ -14,7 +14,10 @@ pub mod table;
 pub mod verify;
 
 pub use catalog::CatalogSettings;
-pub use commit::{AppendOutcome, CommitPolicy, Mismatch, Retention, StagedAppend, StateChange, WantedColumn};
+pub use commit::{
+    AppendOutcome, CommitPolicy, DecidedOn, Mismatch, Retention, StagedAppend, StateChange, StateChangeKind,
+    WantedColumn,
+};
 pub use error::{CommitError, LakeError};
 pub use lake::{Lake, LakeSettings, NewTable};
 pub use name::{InvalidTableName, TableName};

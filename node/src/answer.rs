@@ -30,6 +30,9 @@ pub fn topic(view: &TopicView, diagnosis: &Diagnosis) -> v1::TopicOffsets {
         pipeline: None,
         freshness: None,
         partitions: view.partitions().iter().map(partition).collect(),
+        topic_id: view.identity.as_ref().and_then(|identity| identity.topic_id.clone()),
+        recorded_topic_id: state.and_then(Result::ok).and_then(|state| state.topic_id.clone()),
+        identity_error: view.mismatch().map(|mismatch| mismatch.to_string()),
     }
 }
 

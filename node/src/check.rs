@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use tapehouse_core::coverage::OffsetSet;
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
 use tapehouse_kafka::KafkaSettings;
+use tapehouse_kafka::consumer::ConsumerError;
+use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::replay::{Visible, visible_offsets};
 use tapehouse_lake::verify::{VerifyReport, Violation, verify};
 use tapehouse_lake::{Lake, LoadedTable};
@@ -68,6 +70,10 @@ pub async fn check(
     let Some(deep) = deep else {
         return Ok(TableCheck { report, compared: None });
     };
+    if let Some(violation) = another_topic(table, deep).await? {
+        report.violations.push(violation);
+        return Ok(TableCheck { report, compared: None });
+    }
     // Without offsets that can be believed there is nothing to compare with: that violation is in the report already.
     let incarnation = table.stream_state().map_or(0, |state| state.incarnation);
     let asked: BTreeMap<PartitionId, OffsetRange> = report
@@ -96,6 +102,20 @@ pub async fn check(
         report,
         compared: Some(compared),
     })
+}
+
+/// Why there is nothing to compare the table with: Kafka has another topic under this name.
+async fn another_topic(table: &LoadedTable, deep: Deep<'_>) -> Result<Option<Violation>, Failure> {
+    let failed = |error: ConsumerError| consumer_failure(&error, deep.kafka);
+    let Ok(state) = table.stream_state() else {
+        return Ok(None);
+    };
+    let observed = Identities::start(deep.kafka).map_err(failed)?.observe(deep.topic).await;
+    let mismatch = state.identity().check(&observed.map_err(failed)?).err();
+    Ok(mismatch.map(|mismatch| Violation {
+        invariant: "I1",
+        message: format!("cannot be compared with Kafka: {mismatch}"),
+    }))
 }
 
 /// What table and Kafka do not have in common, of the offsets that Kafka still holds.

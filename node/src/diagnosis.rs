@@ -1,5 +1,7 @@
 //! Why data is not visible, where it is not: a pure function of what tables and Kafka say.
 
+use tapehouse_core::lost::LostOffset;
+
 use crate::console::ago;
 use crate::view::{PartitionView, TopicView};
 
@@ -88,8 +90,18 @@ pub fn diagnose(view: &TopicView, cluster: &str, now_ms: i64) -> Diagnosis {
         );
         return diagnosis(Standing::Halted, true, reason);
     }
+    if let Some(mismatch) = view.mismatch() {
+        let reason = format!(
+            "{mismatch}; `tapehouse offsets adopt-topic {}` goes on with what is there now",
+            view.topic.topic
+        );
+        return diagnosis(Standing::Halted, true, reason);
+    }
     let partitions = view.partitions();
-    if let Some(reason) = partitions.iter().find_map(broken) {
+    if let Some(reason) = partitions
+        .iter()
+        .find_map(|partition| broken(partition, &view.topic.topic))
+    {
         return diagnosis(Standing::Halted, true, reason);
     }
     let age_ms = table.size.last_commit_ms.map(|last| now_ms.saturating_sub(last).max(0));
@@ -114,25 +126,20 @@ pub fn diagnose(view: &TopicView, cluster: &str, now_ms: i64) -> Diagnosis {
 }
 
 /// Why a partition cannot go on.
-fn broken(view: &PartitionView) -> Option<String> {
+fn broken(view: &PartitionView, topic: &str) -> Option<String> {
     let PartitionView { partition, next, log } = view;
     let next = (*next)?;
     match log {
         None => Some(format!("partition {partition} is in the table and no longer in Kafka")),
-        Some(log) if next > log.end => Some(format!(
-            "partition {partition}: the table has read up to {next}, the log ends at {}: the topic was recreated or truncated",
-            log.end
-        )),
-        Some(log) if next < log.start => Some(format!(
-            "partition {partition}: offsets {next}..{} are gone from Kafka before they were read (retention)",
-            log.start
-        )),
-        Some(_) => None,
+        Some(log) => {
+            LostOffset::find(*partition, next, *log).map(|lost| format!("{}: {}", lost.code(), lost.explain(topic)))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tapehouse_core::identity::TopicIdentity;
     use tapehouse_core::offsets::OffsetRange;
     use tapehouse_core::state::StreamState;
 
@@ -156,6 +163,7 @@ mod tests {
             topic: Topic::of("raw.trades"),
             table,
             log: log.map(|(start, end)| [(0, OffsetRange::new(start, end))].into()),
+            identity: None,
         }
     }
 
@@ -191,9 +199,24 @@ mod tests {
             true,
             "no node is running",
         );
-        assert_diagnosis(&view(Some(10), Some((0, 9)), NOW), Halted, true, "recreated");
+        assert_diagnosis(&view(Some(10), Some((0, 9)), NOW), Halted, true, "log_truncated");
         assert_diagnosis(&view(Some(3), Some((5, 9)), NOW), Halted, true, "retention");
         assert_diagnosis(&view(Some(3), None, NOW), Halted, true, "no longer has this topic");
+    }
+
+    #[test]
+    fn a_recreated_topic_is_named_however_long_it_is() {
+        let mut recreated = view(Some(5), Some((0, 9)), NOW);
+        let id = |id: &str| Some(id.to_owned());
+        if let Some(Ok(state)) = recreated.table.as_mut().map(|table| table.state.as_mut()) {
+            state.topic_id = id("first");
+        }
+        recreated.identity = Some(TopicIdentity {
+            kafka_cluster_id: None,
+            topic_id: id("second"),
+        });
+        assert_diagnosis(&recreated, Standing::Halted, true, "created again");
+        assert_diagnosis(&recreated, Standing::Halted, true, "adopt-topic raw.trades");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tapehouse_actors::{
-    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, StartError, StopReport, TopicSettings, TopicState,
+    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, StartError, StopReport, TopicProgress, TopicSettings,
+    TopicState,
 };
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
@@ -46,6 +47,7 @@ pub fn node_settings(config: &Config, topics: &[Topic]) -> Result<NodeSettings, 
             Start::Latest => StartOffsets::Latest,
             Start::TimestampMs(time_ms) => StartOffsets::TimestampMs(time_ms),
         },
+        take_over: false,
         cut_at_end: false,
     })
 }
@@ -117,6 +119,7 @@ fn start_failure(error: &StartError) -> Failure {
     match error {
         StartError::Lake(error) => lake_failure(error),
         StartError::Registry(error) => registry_failure(error),
+        StartError::Kafka(error) => ConfigError::from(Fault::new("kafka.properties", error.to_string())).into(),
         StartError::Property(error) => ConfigError::from(Fault::new("kafka.properties", error.to_string())).into(),
         StartError::Checkpoints(_) => Failure::failed(chain(error))
             .code("state_dir")
@@ -133,17 +136,28 @@ fn not_ready(progress: &NodeProgress) -> Option<String> {
     let reasons: Vec<String> = progress
         .topics
         .iter()
-        .filter_map(|topic| {
+        .flat_map(|topic| {
             let reason = match &topic.state {
                 TopicState::Starting => "starting".to_owned(),
                 TopicState::Retrying { error, attempt } => format!("attempt {attempt} failed: {error}"),
                 TopicState::Stopped(stopped) => format!("stopped: [{}] {}", stopped.code, stopped.message),
-                TopicState::Running | TopicState::Idle => return None,
+                TopicState::Running | TopicState::Idle => return stopped_partitions(topic),
             };
-            Some(format!("{}: {reason}", topic.topic))
+            vec![format!("{}: {reason}", topic.topic)]
         })
         .collect();
     (!reasons.is_empty()).then(|| reasons.join("\n"))
+}
+
+/// A line for each partition that waits for an operator.
+fn stopped_partitions(topic: &TopicProgress) -> Vec<String> {
+    let stopped = topic
+        .partitions
+        .iter()
+        .filter_map(|partition| partition.stopped.as_ref());
+    stopped
+        .map(|stopped| format!("{}: stopped: [{}] {}", topic.topic, stopped.code, stopped.message))
+        .collect()
 }
 
 /// Sums over a node's topics.
@@ -175,7 +189,7 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
-    use tapehouse_actors::{TopicProgress, TopicStopped};
+    use tapehouse_actors::TopicStopped;
 
     use super::*;
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tapehouse_core::identity::{IdentityMismatch, TopicIdentity};
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
 use tapehouse_core::state::StreamState;
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::{ConsumerError, ReaderOptions, TopicReader};
+use tapehouse_kafka::identity::Identities;
 use tapehouse_lake::{Lake, LakeError, LakeSettings, LoadedTable, StateError, TableName};
 
 use crate::config::Topic;
@@ -71,6 +73,8 @@ pub struct TopicView {
     pub table: Option<TableView>,
     /// Low and high watermark by partition; `None` where Kafka has no such topic.
     pub log: Option<BTreeMap<PartitionId, OffsetRange>>,
+    /// What Kafka says the topic is; `None` where it has no such topic.
+    pub identity: Option<TopicIdentity>,
 }
 
 /// One partition, seen from both sides.
@@ -94,6 +98,12 @@ impl PartitionView {
 }
 
 impl TopicView {
+    /// Why Kafka's topic is not the one that the table was filled from, if it is not.
+    pub fn mismatch(&self) -> Option<IdentityMismatch> {
+        let state = self.table.as_ref()?.state.as_ref().ok()?;
+        state.identity().check(self.identity.as_ref()?).err()
+    }
+
     /// The partitions that table or Kafka know.
     pub fn partitions(&self) -> Vec<PartitionView> {
         let next = self
@@ -162,17 +172,33 @@ pub async fn look(topics: &[Topic], lake: Option<&Lake>, kafka: &KafkaSettings) 
         .iter()
         .map(|topic| watermarks(kafka.clone(), topic.topic.clone()))
         .collect();
+    let identities = identities(topics, kafka).await?;
     let mut views = Vec::with_capacity(topics.len());
-    for ((topic, table), log) in topics.iter().zip(tables).zip(logs) {
+    for (((topic, table), log), identity) in topics.iter().zip(tables).zip(logs).zip(identities) {
         let log = log.await.map_err(Failure::failed)?;
         let log = log.map_err(|error| consumer_failure(&error, kafka))?;
         views.push(TopicView {
             topic: topic.clone(),
             table,
             log,
+            identity,
         });
     }
     Ok(views)
+}
+
+/// What Kafka says each topic is.
+async fn identities(topics: &[Topic], kafka: &KafkaSettings) -> Result<Vec<Option<TopicIdentity>>, Failure> {
+    let failed = |error: ConsumerError| consumer_failure(&error, kafka);
+    let identities = Identities::start(kafka).map_err(failed)?;
+    let mut found = Vec::with_capacity(topics.len());
+    for topic in topics {
+        found.push(match identities.observe(&topic.topic).await {
+            Err(ConsumerError::TopicAbsent(_)) => None,
+            other => Some(other.map_err(failed)?),
+        });
+    }
+    Ok(found)
 }
 
 /// Low and high watermark by partition; `None` where Kafka has no such topic.
@@ -216,6 +242,7 @@ mod tests {
                     .map(|&(p, start, end)| (p, OffsetRange::new(start, end)))
                     .collect(),
             ),
+            identity: None,
         }
     }
 

@@ -2,6 +2,7 @@
 """Topics of the test broker, without the second that a JVM takes: an AdminClient of confluent-kafka.
 
     admin.py BOOTSTRAP create TOPIC PARTITIONS [K=V]...    partitions TOPIC N    delete TOPIC
+    admin.py BOOTSTRAP recreate TOPIC PARTITIONS           deletes it and creates it at once: the same name, another id
     admin.py BOOTSTRAP truncate TOPIC PARTITION OFFSET     records below OFFSET are gone, as after retention
     admin.py BOOTSTRAP watermarks TOPIC                    JSON {partition: [low, high]}, all that is stored counted
     admin.py BOOTSTRAP group GROUP TOPIC                   JSON {partition: committed offset}
@@ -16,7 +17,7 @@ import os
 import sys
 import time
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
@@ -61,6 +62,20 @@ def watermarks(bootstrap, client, topic):
         consumer.close()
 
 
+def create(client, topic, count, config):
+    """Creates the topic; right after a deletion the broker may still refuse the name."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            done(client.create_topics([NewTopic(topic, count, 1, config=config)]))
+            break
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    until("creation", lambda: partition_count(client, topic) == count)
+
+
 def group(client, name, topic, count):
     """{partition: committed offset}, without the partitions that have none."""
     asked = ConsumerGroupTopicPartitions(name, [TopicPartition(topic, p) for p in range(count)])
@@ -90,6 +105,9 @@ def main():
         config = dict(pair.split("=", 1) for pair in rest[1:])
         done(client.create_topics([NewTopic(topic, int(rest[0]), 1, config=config)]))
         until("creation", lambda: partition_count(client, topic) == int(rest[0]))
+    elif action == "recreate":
+        done(client.delete_topics([topic]))
+        create(client, topic, int(rest[0]), {})
     elif action == "partitions":
         done(client.create_partitions([NewPartitions(topic, int(rest[0]))]))
         until("new partitions", lambda: partition_count(client, topic) == int(rest[0]))

@@ -20,7 +20,7 @@ from collections import Counter
 from pyiceberg.expressions import EqualTo
 
 from lake import connect, local_path, open_catalog
-from ranges import check_files_in_ranges, check_ranges, read_state
+from ranges import check_files_in_ranges, check_gaps, check_ranges, read_state
 from visible import visible_offsets
 
 COORDINATES = ("topic_incarnation", "kafka_partition", "kafka_offset")
@@ -173,6 +173,7 @@ def judge(args):
     state = read_state(table, judgement)
     if not args.foreign:
         ranges = check_ranges(table, state, judgement)
+        check_gaps(db, table, judgement)
         check_files_in_ranges(db, files, ranges, state, judgement)
     for column in args.filters:
         check_filters(db, table, files, column, judgement)

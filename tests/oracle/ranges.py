@@ -8,9 +8,12 @@ EXAMPLES = 5
 
 
 def read_state(table, judgement):
-    """The table property tapehouse.state, or None; it must name the current snapshot and stand in its summary too."""
+    """The table property tapehouse.state, or None; it must name the newest snapshot of the lineage that has one, and stand in its summary too.
+
+    Snapshots above that one, of other engines, carry none.
+    """
     text = table.properties.get("tapehouse.state")
-    snapshot = table.current_snapshot()
+    snapshot = next((s for s in reversed(lineage(table)) if s.summary.get("tapehouse.state")), table.current_snapshot())
     if text is None:
         if snapshot is not None:
             judgement.violation("state", "the table has snapshots and no property tapehouse.state")
@@ -18,7 +21,7 @@ def read_state(table, judgement):
     state = json.loads(text)
     if snapshot is not None:
         if state["snapshot"] != snapshot.snapshot_id:
-            judgement.violation("state", f"names snapshot {state['snapshot']}, current is {snapshot.snapshot_id}")
+            judgement.violation("state", f"names snapshot {state['snapshot']}, the newest with a state is {snapshot.snapshot_id}")
         in_summary = snapshot.summary.get("tapehouse.state")
         if in_summary is None or json.loads(in_summary) != state:
             judgement.violation("state", f"the current summary has {in_summary}, the table {text}")
@@ -35,6 +38,32 @@ def lineage(table):
     return chain[::-1]
 
 
+def decide(snapshot, ends, judgement):
+    """An operator's decision moves the ends: over gaps that begin where the ranges ended, or to what was derived anew."""
+    kind = snapshot.summary.get("tapehouse.state-change")
+    if kind is None:
+        return
+    state = json.loads(snapshot.summary.get("tapehouse.state"))
+    for partition, (start, end) in json.loads(snapshot.summary.get("tapehouse.gaps") or "{}").items():
+        key = (state["incarnation"], int(partition))
+        if ends.get(key, start) != start or end <= start:
+            judgement.violation("I2 a gap that is none", f"snapshot {snapshot.snapshot_id} {key}: [{start}, {end}) after {ends.get(key)}")
+        ends[key] = end
+    if kind == "rebuild":
+        ends.update({(state["incarnation"], int(p)): n for p, n in state["next"].items()})
+
+
+def check_gaps(db, table, judgement):
+    """No row lies in a gap that was accepted as lost."""
+    for incarnation, partitions in json.loads(table.properties.get("tapehouse.gaps") or "{}").items():
+        for partition, gaps in partitions.items():
+            for start, end in gaps:
+                (rows,) = db.execute("""SELECT count(*) FROM by_pyiceberg WHERE topic_incarnation = ? AND kafka_partition = ?
+                                        AND kafka_offset >= ? AND kafka_offset < ?""", [int(incarnation), int(partition), start, end]).fetchone()
+                if rows:
+                    judgement.violation("I2 rows in a recorded gap", dict(partition=int(partition), gap=[start, end], rows=rows))
+
+
 def check_ranges(table, state, judgement):
     """I2: within the retained snapshots each range starts where the one before ended, and the last ends at the recorded next offset.
 
@@ -42,6 +71,7 @@ def check_ranges(table, state, judgement):
     """
     ends, found, commits = {}, [], 0
     for snapshot in lineage(table):
+        decide(snapshot, ends, judgement)
         text = snapshot.summary.get("tapehouse.ranges")
         if text is None:
             continue

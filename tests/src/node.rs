@@ -197,6 +197,26 @@ impl Node {
         last_lines(&self.log(), QUOTED_LINES)
     }
 
+    /// The answer, head and body, of its HTTP server to GET `path`.
+    ///
+    /// # Errors
+    /// When it does not say where it listens, or does not answer.
+    pub fn get(&self, path: &str) -> Result<String, Error> {
+        let log = self.log();
+        let address = log
+            .rsplit(" http=")
+            .next()
+            .and_then(|rest| rest.split_whitespace().next());
+        let address = address.ok_or_else(|| self.unexpected("its log names no HTTP address"))?;
+        let failed = || Error::io(format!("GET {path} of {address}"));
+        let mut stream = TcpStream::connect(address).map_err(failed())?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).map_err(failed())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(failed())?;
+        Ok(answer)
+    }
+
     /// Where its log is.
     pub fn log_path(&self) -> &Path {
         &self.stderr

@@ -4,7 +4,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
-use tapehouse_core::offsets::{Offset, PartitionId};
+use tapehouse_core::lost::LostOffset;
 
 /// Why a topic cannot be read now.
 #[derive(Debug, thiserror::Error)]
@@ -12,19 +12,13 @@ pub enum ConsumerError {
     /// The topic does not exist (yet).
     #[error("topic `{0}` does not exist")]
     TopicAbsent(String),
-    /// Kafka no longer has the next offset: retention or a recreated topic took it.
-    #[error("{topic}/{partition}: offset {expected} is gone, the log holds {low}..{high}")]
+    /// Kafka no longer has the next offset: retention, a truncated log or a recreated topic took it.
+    #[error("{topic}: {}", lost.explain(topic))]
     OffsetLost {
         /// The topic.
         topic: String,
-        /// The partition.
-        partition: PartitionId,
-        /// The offset to be read next.
-        expected: Offset,
-        /// Low watermark of the log.
-        low: Offset,
-        /// High watermark of the log.
-        high: Offset,
+        /// What is lost.
+        lost: LostOffset,
     },
     /// Any other answer of the client library.
     #[error("Kafka: {0}")]
@@ -36,14 +30,14 @@ impl ConsumerError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TopicAbsent(_) => "topic_absent",
-            Self::OffsetLost { .. } => "offset_lost",
+            Self::OffsetLost { lost, .. } => lost.code(),
             Self::Kafka(_) => "kafka",
         }
     }
 }
 
 /// Routes librdkafka's own log lines into tracing.
-pub(super) struct LogContext;
+pub(crate) struct LogContext;
 
 impl ClientContext for LogContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

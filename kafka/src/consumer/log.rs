@@ -76,22 +76,4 @@ impl TopicReader {
             _ => log.end,
         })
     }
-
-    pub(super) fn check_retained(
-        &self,
-        partition: PartitionId,
-        expected: Offset,
-        log: OffsetRange,
-    ) -> Result<(), ConsumerError> {
-        if (log.start..=log.end).contains(&expected) {
-            return Ok(());
-        }
-        Err(ConsumerError::OffsetLost {
-            topic: self.topic.clone(),
-            partition,
-            expected,
-            low: log.start,
-            high: log.end,
-        })
-    }
 }

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use tapehouse_core::lost::LostOffset;
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId, Ranges};
 
 use crate::KafkaSettings;
 use crate::raw_batch::RawBatch;
 
 pub use error::ConsumerError;
-use error::LogContext;
+pub(crate) use error::LogContext;
 use native::{ConsumerQueue, Polled, Record};
 pub use options::{FIXED, ReaderOptions, StartOffsets, TUNED};
 
@@ -77,25 +78,30 @@ impl TopicReader {
         self.queue.consumer()
     }
 
-    /// Assigns exactly these partitions, each from its offset on. `logs` is what [`Self::log_ends`] said of them. What was
-    /// polled and not yet sealed is forgotten.
+    /// Assigns these partitions, each from its offset on, but for those whose log does not hold the offset: they are
+    /// returned. `logs` is what [`Self::log_ends`] said of them. What was polled and not yet sealed is forgotten.
     ///
     /// # Errors
-    /// [`ConsumerError::OffsetLost`] where the log does not hold the offset; what the client library answers.
+    /// What the client library answers.
     pub fn assign(
         &mut self,
         next: &BTreeMap<PartitionId, Offset>,
         logs: &BTreeMap<PartitionId, OffsetRange>,
-    ) -> Result<(), ConsumerError> {
-        let mut list = TopicPartitionList::with_capacity(next.len());
-        for (&partition, &expected) in next {
+    ) -> Result<Vec<LostOffset>, ConsumerError> {
+        let lost = |(&partition, &expected)| {
             let log = logs.get(&partition).copied().unwrap_or(OffsetRange::new(0, 0));
-            self.check_retained(partition, expected, log)?;
+            LostOffset::find(partition, expected, log)
+        };
+        let lost: Vec<LostOffset> = next.iter().filter_map(lost).collect();
+        let is_held = |partition: &PartitionId| lost.iter().all(|lost| lost.partition != *partition);
+        let mut list = TopicPartitionList::with_capacity(next.len());
+        for (&partition, &expected) in next.iter().filter(|(partition, _)| is_held(partition)) {
             list.add_partition_offset(&self.topic, partition, KafkaOffset::Offset(expected))?;
         }
         self.consumer().assign(&list)?;
         self.assigned = next
             .iter()
+            .filter(|(partition, _)| is_held(partition))
             .map(|(&partition, &expected)| {
                 (
                     partition,
@@ -109,7 +115,7 @@ impl TopicReader {
         self.batch = RawBatch::with_capacity(self.options.max_records, self.options.max_bytes.min(1 << 20));
         self.first_record_at = None;
         self.end_announced = false;
-        Ok(())
+        Ok(lost)
     }
 
     /// The next offset to be sealed, by partition.
@@ -226,7 +232,10 @@ impl TopicReader {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 for (&partition, state) in &self.assigned {
                     let log = self.watermarks(partition, Duration::from_secs(5))?;
-                    self.check_retained(partition, state.expected, log)?;
+                    if let Some(lost) = LostOffset::find(partition, state.expected, log) {
+                        let topic = self.topic.clone();
+                        return Err(ConsumerError::OffsetLost { topic, lost });
+                    }
                 }
                 Err(error.into())
             }

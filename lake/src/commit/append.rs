@@ -29,8 +29,12 @@ pub mod keys {
     pub const INCARNATION: &str = "tapehouse.incarnation";
     /// Ranges covered: JSON `{"PARTITION":[START,END]}`.
     pub const RANGES: &str = "tapehouse.ranges";
-    /// Present on snapshots that change the recorded offsets without rows, with the operator's reason.
+    /// Present on snapshots that change the recorded offsets without rows: adopt-topic, accept-gap, take-over or rebuild.
     pub const STATE_CHANGE: &str = "tapehouse.state-change";
+    /// Beside it: why, for people.
+    pub const REASON: &str = "tapehouse.reason";
+    /// Beside it: offsets passed over, JSON `{"PARTITION":[START,END]}`.
+    pub const GAPS: &str = "tapehouse.gaps";
 }
 
 /// First offset read by incarnation and partition.

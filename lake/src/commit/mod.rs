@@ -11,6 +11,7 @@ mod attempt;
 mod change;
 pub(crate) mod cleanup;
 mod evolution;
+mod gaps;
 pub(crate) mod hint;
 mod manifests;
 pub(crate) mod metadata_file;
@@ -31,9 +32,10 @@ pub use append::{AppendOutcome, FIRST_OFFSETS_PROPERTY, FirstOffsets, NotAppende
 pub use change::{Change, Planned, SnapshotChange};
 pub(crate) use evolution::must_change;
 pub use evolution::{Mismatch, WantedColumn};
+pub use gaps::{GAPS_PROPERTY, Gaps, recorded_gaps};
 pub use policy::CommitPolicy;
 pub use retention::{HOURLY_TAG_PREFIX, Retention};
-pub use state_change::StateChange;
+pub use state_change::{DecidedOn, StateChange, StateChangeKind};
 
 use crate::catalog::SwapError;
 use crate::error::CommitError;

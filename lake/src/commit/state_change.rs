@@ -1,34 +1,102 @@
 //! Changes of the recorded offsets without rows: what an operator decides (a recreated topic, a gap lost to retention).
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
-use tapehouse_core::state::{STATE_PROPERTY, StreamState};
+use tapehouse_core::offsets::Ranges;
+use tapehouse_core::state::{OWNER_PROPERTY, STATE_PROPERTY, StreamState};
 use uuid::Uuid;
 
-use super::{Change, CommitOutcome, Committed, Planned, SnapshotChange, keys};
+use super::gaps::{self, GAPS_PROPERTY};
+use super::{
+    Change, CommitOutcome, Committed, FIRST_OFFSETS_PROPERTY, FirstOffsets, Planned, SnapshotChange, first_offsets,
+    keys,
+};
 use crate::error::CommitError;
 use crate::lake::Lake;
 use crate::name::TableName;
 use crate::table::LoadedTable;
 
+/// What kind of decision changed the recorded offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateChangeKind {
+    /// The next incarnation of the topic begins.
+    AdoptTopic,
+    /// Offsets that are gone from Kafka are passed over.
+    AcceptGap,
+    /// The table changes its owner.
+    TakeOver,
+    /// The recorded offsets could not be believed and were derived anew.
+    Rebuild,
+}
+
+impl StateChangeKind {
+    /// As snapshots name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AdoptTopic => "adopt-topic",
+            Self::AcceptGap => "accept-gap",
+            Self::TakeOver => "take-over",
+            Self::Rebuild => "rebuild",
+        }
+    }
+}
+
+/// What a decision was made on. If the table has moved on since, the change is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DecidedOn {
+    /// The table records this.
+    State(Box<StreamState>),
+    /// What the table records cannot be believed, whatever it is; this is its current snapshot.
+    Snapshot(Option<i64>),
+}
+
 /// A new state for a table, and what it was decided on.
 #[derive(Clone, Debug)]
 pub struct StateChange {
-    /// The state that the decision was made on. If the table records another one by now, the change is refused. `None`: the
-    /// recorded state cannot be used, whatever it is it is replaced.
-    pub expected: Option<StreamState>,
+    /// What kind of decision it is.
+    pub kind: StateChangeKind,
+    /// What it was decided on.
+    pub decided_on: DecidedOn,
     /// The new state; its snapshot id is filled in.
     pub next: StreamState,
-    /// Why, in the operator's words; kept in the snapshot's summary.
+    /// Why, for people; kept in the snapshot's summary.
     pub reason: String,
+    /// Offsets that are gone from Kafka and passed over; kept in the summary, and in a property for as long as the table lives.
+    pub gaps: Ranges,
+    /// First offsets to be noted where none is recorded yet.
+    pub first: FirstOffsets,
+}
+
+impl StateChange {
+    fn check(&self, base: &LoadedTable) -> Result<(), String> {
+        let is_current = match &self.decided_on {
+            DecidedOn::State(expected) => base.stream_state().map_err(|error| error.to_string())? == **expected,
+            DecidedOn::Snapshot(expected) => base.metadata().current_snapshot_id() == *expected,
+        };
+        if !is_current {
+            return Err("the table changed meanwhile: look again, then decide again".to_owned());
+        }
+        let DecidedOn::State(before) = &self.decided_on else {
+            return Ok(());
+        };
+        for (partition, gap) in &self.gaps.0 {
+            let is_gap = !gap.is_empty()
+                && before.next.get(partition) == Some(&gap.start)
+                && self.next.next.get(partition) == Some(&gap.end);
+            if !is_gap {
+                return Err(format!(
+                    "partition {partition}: {gap} is no gap behind what is recorded"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Lake {
     /// Replaces the recorded offsets by a snapshot of its own without files.
     ///
     /// # Errors
-    /// [`CommitError::Validation`] when the table no longer records the expected state.
+    /// [`CommitError::Validation`] when the table is no longer what the change was decided on, or a gap is none.
     pub async fn change_state(&self, ident: &TableName, change: &StateChange) -> Result<Committed, CommitError> {
         match self.commit(ident, Uuid::new_v4(), change).await? {
             CommitOutcome::Committed(committed) => Ok(committed),
@@ -51,25 +119,39 @@ impl Change for StateChange {
             table: base.ident().clone(),
             reason,
         };
-        if let Some(expected) = &self.expected {
-            let recorded = base.stream_state().map_err(|error| invalid(error.to_string()))?;
-            if recorded != *expected {
-                return Err(invalid(
-                    "the recorded offsets changed meanwhile: look again, then decide again".to_owned(),
-                ));
-            }
-        }
+        self.check(base).map_err(invalid)?;
         let mut next = self.next.clone();
         next.snapshot = snapshot_id;
         let state = next.to_json();
         let mut change = SnapshotChange::append(Vec::new());
         change.summary.extend([
-            (keys::STATE_CHANGE.to_owned(), self.reason.clone()),
+            (keys::STATE_CHANGE.to_owned(), self.kind.name().to_owned()),
+            (keys::REASON.to_owned(), self.reason.clone()),
             (keys::TOPIC.to_owned(), next.topic.clone()),
             (keys::INCARNATION.to_owned(), next.incarnation.to_string()),
             (STATE_PROPERTY.to_owned(), state.clone()),
         ]);
-        change.properties = HashMap::from([(STATE_PROPERTY.to_owned(), state)]);
+        if !self.gaps.is_empty() {
+            let mut all = gaps::recorded_gaps(base).map_err(|error| invalid(error.to_string()))?;
+            gaps::add(&mut all, next.incarnation, &self.gaps).map_err(invalid)?;
+            let text = serde_json::to_string(&all).map_err(|error| invalid(error.to_string()))?;
+            change.properties.insert(GAPS_PROPERTY.to_owned(), text);
+            let text = serde_json::to_string(&self.gaps).map_err(|error| invalid(error.to_string()))?;
+            change.summary.insert(keys::GAPS.to_owned(), text);
+        }
+        let mut first = first_offsets(base).unwrap_or_default();
+        for (incarnation, partitions) in &self.first {
+            let known = first.entry(*incarnation).or_default();
+            for (partition, offset) in partitions {
+                known.entry(*partition).or_insert(*offset);
+            }
+        }
+        let first = serde_json::to_string(&first).map_err(|error| invalid(error.to_string()))?;
+        change.properties.insert(FIRST_OFFSETS_PROPERTY.to_owned(), first);
+        change.properties.extend([
+            (STATE_PROPERTY.to_owned(), state),
+            (OWNER_PROPERTY.to_owned(), next.owner),
+        ]);
         Ok(Planned::Commit(Box::new(change)))
     }
 }

@@ -1,5 +1,6 @@
 //! How far a table has consumed its topic, and whether what it says can be believed.
 
+use tapehouse_core::rebuild::StateHints;
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
 
 use super::LoadedTable;
@@ -46,12 +47,25 @@ pub enum StateError {
 
 fn way_out(table: &TableName) -> String {
     format!(
-        "make the snapshot current again that the recorded offsets belong to, or drop {table} to have it ingested anew \
-         from what Kafka still holds"
+        "`tapehouse offsets rebuild {table}` derives them anew from what the table holds; or make the snapshot current again \
+         that they belong to"
     )
 }
 
 impl LoadedTable {
+    /// What there is to derive recorded offsets from that cannot be believed: the state of the newest snapshot that has one,
+    /// and the property.
+    pub fn state_hints(&self) -> StateHints {
+        let parsed = |text: &String| StreamState::from_json(text).ok();
+        StateHints {
+            carried: self
+                .ancestry()
+                .find_map(|snapshot| snapshot.summary().additional_properties.get(STATE_PROPERTY))
+                .and_then(parsed),
+            property: self.metadata().properties().get(STATE_PROPERTY).and_then(parsed),
+        }
+    }
+
     /// The recorded state, if it can be believed: its snapshot is the current one, or lies beneath it under snapshots of
     /// other engines.
     ///

@@ -4,7 +4,7 @@ use tapehouse_core::offsets::Ranges;
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
 
 use super::Violation;
-use crate::commit::keys;
+use crate::commit::{StateChangeKind, keys};
 use crate::table::LoadedTable;
 
 /// Violations listed at most; a table that is wrong from end to end is not listed from end to end.
@@ -37,18 +37,26 @@ pub(super) fn check(table: &LoadedTable) -> Vec<Violation> {
                 state.snapshot
             ));
         }
-        // What an operator decided begins anew; it is checked against nothing.
-        if !summary.contains_key(keys::STATE_CHANGE) {
-            match summary
-                .get(keys::RANGES)
-                .map(|text| serde_json::from_str::<Ranges>(text))
-            {
-                Some(Ok(ranges)) => found.extend(step(id, before.as_ref(), &ranges, &state)),
-                Some(Err(error)) => found.push(format!("snapshot {id}: its ranges cannot be read: {error}")),
-                None => found.push(format!(
-                    "snapshot {id} changes the recorded offsets without saying its ranges"
-                )),
+        let kind = summary.get(keys::STATE_CHANGE).map(String::as_str);
+        let is_decision = kind.is_some();
+        let moved = if is_decision { keys::GAPS } else { keys::RANGES };
+        match summary.get(moved).map(|text| serde_json::from_str::<Ranges>(text)) {
+            // What was derived anew from the files is checked against these, not against what could not be believed.
+            _ if kind == Some(StateChangeKind::Rebuild.name()) => {}
+            _ if kind == Some(StateChangeKind::AdoptTopic.name()) => {
+                if before
+                    .as_ref()
+                    .is_some_and(|before| before.incarnation >= state.incarnation)
+                {
+                    found.push(format!("snapshot {id} adopts a topic without a new incarnation"));
+                }
             }
+            Some(Ok(ranges)) => found.extend(step(id, before.as_ref(), &ranges, &state)),
+            None if is_decision => found.extend(step(id, before.as_ref(), &Ranges::default(), &state)),
+            Some(Err(error)) => found.push(format!("snapshot {id}: its ranges cannot be read: {error}")),
+            None => found.push(format!(
+                "snapshot {id} changes the recorded offsets without saying its ranges"
+            )),
         }
         before = Some(state);
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tapehouse_core::coverage::OffsetSet;
 use tapehouse_core::offsets::{Offset, PartitionId};
 
-use crate::commit::first_offsets;
+use crate::commit::{Gaps, first_offsets, recorded_gaps};
 use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::table::LoadedTable;
@@ -37,10 +37,14 @@ pub struct PartitionReport {
     pub first: Offset,
     /// Next offset to be covered, as recorded; `None` for an earlier incarnation.
     pub next: Option<Offset>,
+    /// Lowest and highest offset of a row.
+    pub extent: Option<(Offset, Offset)>,
     /// Rows, each offset counted once.
     pub rows: u64,
     /// Covered offsets without a row: control records, aborted transactions, compacted records, gaps.
     pub offsets_without_row: Option<u64>,
+    /// Of these, offsets in gaps that an operator accepted.
+    pub offsets_in_gaps: u64,
 }
 
 /// What [`verify`] found.
@@ -91,8 +95,16 @@ pub async fn verify(
         });
         BTreeMap::new()
     });
+    let gaps = recorded_gaps(table).unwrap_or_else(|error| {
+        violations.push(Violation {
+            invariant: "I2",
+            message: format!("the recorded gaps cannot be read: {error}"),
+        });
+        Gaps::new()
+    });
     let expected = Expected {
         first,
+        gaps,
         // A state that cannot be believed is a violation of its own; without it nothing bounds the rows from above.
         state: table.stream_state().ok(),
     };

@@ -12,12 +12,12 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
 use tapehouse_core::coverage::{Inserted, OffsetSet};
-use tapehouse_core::offsets::{Offset, PartitionId};
+use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
 use tapehouse_core::state::StreamState;
 
 use super::files::LiveFile;
 use super::{PartitionReport, Violation};
-use crate::commit::FirstOffsets;
+use crate::commit::{FirstOffsets, Gaps};
 use crate::storage::local_path;
 
 const BATCH_ROWS: usize = 65_536;
@@ -29,6 +29,7 @@ const COLUMNS: [&str; 3] = ["topic_incarnation", "kafka_partition", "kafka_offse
 /// What the table says that its rows are.
 pub(super) struct Expected {
     pub first: FirstOffsets,
+    pub gaps: Gaps,
     pub state: Option<StreamState>,
 }
 
@@ -39,6 +40,11 @@ impl Expected {
             .and_then(|first| first.get(&partition))
             .copied()
             .unwrap_or(0)
+    }
+
+    fn gaps(&self, incarnation: i32, partition: PartitionId) -> Vec<OffsetRange> {
+        let gaps = self.gaps.get(&incarnation).and_then(|gaps| gaps.get(&partition));
+        gaps.cloned().unwrap_or_default()
     }
 
     /// `None`: not known. `Some(0)`: nothing of that partition was ever covered.
@@ -91,15 +97,23 @@ struct Partition {
     offsets: OffsetSet,
     first: Offset,
     next: Option<Offset>,
+    extent: Option<(Offset, Offset)>,
+    gaps: Vec<OffsetRange>,
+    in_gap: Offenders,
     doubled: Offenders,
     outside: Offenders,
 }
 
 impl Partition {
     fn insert(&mut self, offset: Offset) {
+        let (low, high) = self.extent.unwrap_or((offset, offset));
+        self.extent = Some((low.min(offset), high.max(offset)));
         if self.next.is_some_and(|next| offset >= next) {
             self.outside.add(offset);
             return;
+        }
+        if self.gaps.iter().any(|gap| gap.contains(offset)) {
+            self.in_gap.add(offset);
         }
         match self.offsets.insert(offset) {
             Inserted::New => {}
@@ -163,6 +177,9 @@ impl Scan {
                 offsets: OffsetSet::starting_at(first),
                 first,
                 next: expected.next(incarnation, partition),
+                extent: None,
+                gaps: expected.gaps(incarnation, partition),
+                in_gap: Offenders::default(),
                 doubled: Offenders::default(),
                 outside: Offenders::default(),
             }
@@ -236,6 +253,11 @@ impl Scan {
         for (key, partition) in self.partitions {
             violations.extend(partition.doubled.violation("are doubled", key));
             violations.extend(partition.outside.violation("lie outside the covered offsets", key));
+            violations.extend(
+                partition
+                    .in_gap
+                    .violation("lie in a gap that was accepted as lost", key),
+            );
             let rows = partition.offsets.len();
             let covered = |next: Offset| u64::try_from(next - partition.first).unwrap_or(0);
             scanned.partitions.push(PartitionReport {
@@ -243,7 +265,9 @@ impl Scan {
                 partition: key.1,
                 first: partition.first,
                 next: partition.next,
+                extent: partition.extent,
                 rows,
+                offsets_in_gaps: partition.gaps.iter().map(OffsetRange::len).sum(),
                 offsets_without_row: partition.next.map(|next| covered(next).saturating_sub(rows)),
             });
             scanned.offsets.insert(key, partition.offsets);

@@ -1,10 +1,11 @@
 //! One committer, one table.
 
 use tapehouse_core::append::RefuseReason;
-use tapehouse_core::offsets::NotContiguous;
+use tapehouse_core::offsets::{NotContiguous, OffsetRange, Ranges};
 use tapehouse_core::state::STATE_PROPERTY;
-use tapehouse_lake::commit::{first_offsets, keys};
-use tapehouse_lake::{AppendOutcome, CommitError, Lake, StateChange, StateError};
+use tapehouse_lake::commit::{FirstOffsets, first_offsets, keys, recorded_gaps};
+use tapehouse_lake::verify::verify;
+use tapehouse_lake::{AppendOutcome, CommitError, DecidedOn, Lake, StateChange, StateChangeKind, StateError};
 
 use crate::place::{Kind, Place, on_each_catalog};
 use crate::support::{Rig, committed, live_files, metadata_files, new_table};
@@ -162,16 +163,33 @@ async fn an_operators_change_of_offsets_is_a_snapshot_and_checks_what_it_was_dec
     let mut next = expected.clone();
     next.next.insert(0, 9);
     let change = StateChange {
-        expected: Some(expected),
+        kind: StateChangeKind::AcceptGap,
+        decided_on: DecidedOn::State(Box::new(expected)),
         next,
-        reason: "accept-gap 5..9".to_owned(),
+        reason: "lost to retention".to_owned(),
+        gaps: gap(5, 9),
+        first: FirstOffsets::default(),
     };
+    // What is no gap behind the recorded offset is refused.
+    for gaps in [gap(4, 9), gap(5, 8), gap(6, 9)] {
+        let wrong = StateChange { gaps, ..change.clone() };
+        let refused = rig.lake.change_state(&rig.ident, &wrong).await.unwrap_err();
+        assert!(refused.to_string().contains("is no gap"), "{refused}");
+    }
     rig.lake.change_state(&rig.ident, &change).await.unwrap();
     assert_eq!(rig.state().await.next, [(0, 9)].into());
     rig.append(&[(0, 9, 10)]).await;
     let stale = rig.lake.change_state(&rig.ident, &change).await.unwrap_err();
     assert!(matches!(stale, CommitError::Validation { .. }), "{stale}");
     assert_eq!(rig.state().await.next, [(0, 10)].into());
+    let table = rig.lake.load(&rig.ident).await.unwrap().unwrap();
+    assert_eq!(recorded_gaps(&table).unwrap()[&0][&0], [OffsetRange::new(5, 9)]);
+    let verified = verify(&rig.lake, &table, |_| ()).await.unwrap();
+    assert_eq!(verified.report.violations, []);
+}
+
+fn gap(start: i64, end: i64) -> Ranges {
+    Ranges([(0, OffsetRange::new(start, end))].into())
 }
 
 async fn a_table_without_state_halts(kind: Kind) {

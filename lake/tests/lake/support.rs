@@ -19,6 +19,7 @@ use iceberg::writer::{IcebergWriter, IcebergWriterBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tapehouse_core::append::AppendRequest;
+use tapehouse_core::identity::TopicIdentity;
 use tapehouse_core::offsets::{OffsetRange, Ranges};
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
 use tapehouse_lake::catalog::{self, CommitBackend, Swap};
@@ -152,6 +153,8 @@ pub async fn stage(lake: &Lake, ident: &TableName, ranges: &[(i32, i64, i64)]) -
         request: AppendRequest {
             topic: "raw.trades".to_owned(),
             incarnation: 0,
+            owner: "cluster-1".to_owned(),
+            identity: TopicIdentity::default(),
             ranges: Ranges(ranges.collect()),
         },
         summary: BTreeMap::from([("tapehouse.rows".to_owned(), rows.len().to_string())]),

@@ -58,6 +58,9 @@ fn as_json(topic: &v1::TopicOffsets) -> Value {
         "in_kafka": topic.in_kafka,
         "table_exists": topic.table_exists,
         "state_error": topic.state_error,
+        "topic_id": topic.topic_id,
+        "recorded_topic_id": topic.recorded_topic_id,
+        "identity_error": topic.identity_error,
         "incarnation": topic.incarnation,
         "lag": topic.lag,
         "last_commit": topic.last_commit_time.as_ref().map(time_ms).and_then(rfc3339),
@@ -103,5 +106,12 @@ fn as_table(topics: &[v1::TopicOffsets]) -> String {
             ]);
         }
     }
-    table.render(Style::of_stdout())
+    let style = Style::of_stdout();
+    let mut text = table.render(style);
+    for topic in topics {
+        if let Some(mismatch) = &topic.identity_error {
+            text.push_str(&format!("\n{}: {}", topic.topic, style.bad(mismatch)));
+        }
+    }
+    text
 }

@@ -43,6 +43,9 @@ pub struct Args {
     /// Stop with 0 as soon as all that was visible at start is committed
     #[arg(long)]
     until_caught_up: bool,
+    /// Take over tables that another cluster of Tapehouse (node.cluster) owns; it is refused from then on
+    #[arg(long, conflicts_with = "dry_run")]
+    take_over: bool,
     /// Show the schema, the tables and the first decoded records; write nothing
     #[arg(long, conflicts_with = "until_caught_up")]
     dry_run: bool,
@@ -75,6 +78,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     }
     let mut settings = node_settings(&config, &topics)?;
     settings.cut_at_end = args.until_caught_up;
+    settings.take_over = args.take_over;
     let pipeline = Pipeline::start(settings, config.http_listen, args.until_caught_up).await?;
     tracing::info!(
         node = config.node,

@@ -93,6 +93,7 @@ impl Stage {
             commit: CommitPolicy::default(),
             memory_budget_bytes: MEMORY_BUDGET_BYTES,
             start: StartOffsets::Earliest,
+            take_over: false,
             cut_at_end: false,
         };
         let pipeline = Pipeline::start(settings, options.listen, true).await?;

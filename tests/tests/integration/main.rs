@@ -9,6 +9,7 @@ mod growth;
 mod lifecycle;
 mod loss;
 mod outage;
+mod recreated;
 mod schemas;
 mod support;
 mod topics;
