@@ -121,7 +121,7 @@ impl Failure {
             Self::WrongRegistry(_) => "wrong_registry",
             Self::Lake(error) => error.code(),
             Self::State(_) => "state_invalid",
-            Self::Commit(_) => "commit",
+            Self::Commit(error) => error.code(),
             Self::OtherTopic { mismatch, .. }
             | Self::TopicChanged { mismatch, .. }
             | Self::Refused(RefuseReason::OtherIdentity(mismatch)) => mismatch.code(),

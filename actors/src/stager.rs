@@ -95,7 +95,7 @@ impl Stager {
         failpoint::reach("before_file_write");
         let mut files = Vec::new();
         for file in encoded? {
-            files.push(write_file(self.lake.file_io(), &self.location, self.spec_id, file).await?);
+            files.push(write_file(self.lake.warehouse(), &self.location, self.spec_id, file).await?);
         }
         Ok((open, files))
     }

@@ -10,7 +10,9 @@ use tapehouse_core::identity::TopicIdentity;
 use tapehouse_core::state::{OWNER_PROPERTY, STATE_PROPERTY, StreamState};
 use tapehouse_lake::bronze::partition_spec;
 use tapehouse_lake::files::{FileEncoder, write_file};
-use tapehouse_lake::{AppendOutcome, CatalogSettings, Lake, LakeSettings, NewTable, StagedAppend, TableName};
+use tapehouse_lake::{
+    AppendOutcome, CatalogSettings, Lake, LakeSettings, NewTable, S3Settings, StagedAppend, TableName,
+};
 use uuid::Uuid;
 
 use crate::report::{Check, median};
@@ -79,6 +81,7 @@ impl Rig {
         let lake = Lake::open(LakeSettings {
             catalog: CatalogSettings::new(format!("sqlite://{}", folder.join("catalog.db").display())),
             warehouse: folder.join("warehouse").display().to_string(),
+            s3: S3Settings::default(),
         })
         .await?;
         let ident: TableName = "bronze.raw_trades".parse()?;
@@ -115,7 +118,7 @@ impl Rig {
         let (batch, ranges) = self.trades.rows(rows)?;
         let mut encoder = FileEncoder::open(self.trades.layout(), Trades::date(), &batch)?;
         encoder.push(&batch)?;
-        let file = write_file(self.lake.file_io(), &self.location, self.spec_id, encoder.finish()?).await?;
+        let file = write_file(self.lake.warehouse(), &self.location, self.spec_id, encoder.finish()?).await?;
         Ok(StagedAppend {
             files: vec![file],
             request: AppendRequest {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::name::TableName;
+use crate::storage::StorageError;
 
 /// An error of the catalog, the warehouse or a file in it.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,14 @@ pub enum LakeError {
         /// Iceberg's error.
         source: Box<iceberg::Error>,
     },
+    /// A file of the warehouse, in S3 or outside of where it must be.
+    #[error("{context}: {source}")]
+    Storage {
+        /// What the file was needed for.
+        context: String,
+        /// What went wrong with it.
+        source: Box<StorageError>,
+    },
     /// A data file could not be read as Parquet.
     #[error("reading {path}: {source}")]
     Parquet {
@@ -81,6 +90,7 @@ impl LakeError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoSuchTable(_) => "no_such_table",
+            Self::Storage { source, .. } => source.problem.code(),
             _ => "lake",
         }
     }
@@ -89,6 +99,7 @@ impl LakeError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unsupported { .. } | Self::NoSuchTable(_) | Self::Unusable { .. } | Self::Parquet { .. } => false,
+            Self::Storage { source, .. } => source.problem.is_retryable(),
             Self::Iceberg { source, .. } => source.kind() == iceberg::ErrorKind::Unexpected,
             Self::Missing { .. } | Self::Catalog { .. } | Self::Io { .. } | Self::Interrupted(_) => true,
         }
@@ -96,9 +107,15 @@ impl LakeError {
 
     pub(crate) fn iceberg(action: impl Into<String>) -> impl FnOnce(iceberg::Error) -> Self {
         let action = action.into();
-        move |source| Self::Iceberg {
-            action,
-            source: Box::new(source),
+        move |source| match StorageError::in_source_of(&source) {
+            Some(storage) => Self::Storage {
+                context: action,
+                source: Box::new(storage.clone()),
+            },
+            None => Self::Iceberg {
+                action,
+                source: Box::new(source),
+            },
         }
     }
 
@@ -109,6 +126,15 @@ impl LakeError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<StorageError> for LakeError {
+    fn from(source: StorageError) -> Self {
+        Self::Storage {
+            context: "warehouse".to_owned(),
+            source: Box::new(source),
+        }
     }
 }
 
@@ -162,6 +188,17 @@ impl CommitError {
             Self::Conflict { .. } | Self::Unknown { .. } => true,
             Self::Validation { .. } => false,
             Self::Fatal { source, .. } => source.is_retryable(),
+        }
+    }
+
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fatal {
+                source: source @ LakeError::Storage { .. },
+                ..
+            } => source.code(),
+            _ => "commit",
         }
     }
 

@@ -15,7 +15,7 @@ use crate::commit::metadata_json::SnapshotTexts;
 use crate::commit::{CommitPolicy, hint, metadata_file};
 use crate::error::LakeError;
 use crate::name::TableName;
-use crate::storage::{Warehouse, durable, local_path};
+use crate::storage::{S3Settings, Warehouse};
 use crate::table::LoadedTable;
 
 /// Tables whose newest version is kept in memory, parsed. Above this the cache starts afresh.
@@ -28,8 +28,10 @@ const METADATA_VERSIONS_KEPT: &str = "20";
 pub struct LakeSettings {
     /// The catalog.
     pub catalog: CatalogSettings,
-    /// Folder of the tables: `file:///absolute/path` or `/absolute/path`.
+    /// Folder of the tables: `file:///absolute/path`, `/absolute/path` or `s3://bucket/prefix`.
     pub warehouse: String,
+    /// How to reach S3, where any location is in it.
+    pub s3: S3Settings,
 }
 
 /// A table to be created.
@@ -65,9 +67,9 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Unsupported`] for kinds of catalog or warehouse that are not spoken; other errors when they cannot be used.
     pub async fn open(settings: LakeSettings) -> Result<Self, LakeError> {
-        let warehouse = Warehouse::at(&settings.warehouse)?;
+        let warehouse = Warehouse::at(&settings.warehouse, &settings.s3)?;
         let backend = catalog::open(&settings.catalog, true).await?;
-        create_folder(warehouse.root()).await?;
+        warehouse.create_folders(&[warehouse.root().to_owned()]).await?;
         Ok(Self::with_backend(backend, warehouse))
     }
 
@@ -76,14 +78,14 @@ impl Lake {
     /// # Errors
     /// As [`Lake::open`]; and [`LakeError::Missing`] when the database does not exist.
     pub async fn open_existing(settings: LakeSettings) -> Result<Self, LakeError> {
-        let warehouse = Warehouse::at(&settings.warehouse)?;
+        let warehouse = Warehouse::at(&settings.warehouse, &settings.s3)?;
         let backend = catalog::open(&settings.catalog, false).await?;
         Ok(Self::with_backend(backend, warehouse))
     }
 
     /// A lake on any catalog.
     pub fn with_backend(backend: Arc<dyn CommitBackend>, warehouse: Warehouse) -> Self {
-        let cleaner = Cleaner::start(warehouse.io().clone());
+        let cleaner = Cleaner::start(warehouse.clone());
         Self {
             shared: Arc::new(Shared {
                 backend,
@@ -109,7 +111,12 @@ impl Lake {
         &self.policy
     }
 
-    /// Reads and writes files by their location.
+    /// Reads and writes files of `table`, and no others.
+    pub fn io_of(&self, table: &LoadedTable) -> FileIO {
+        self.warehouse().io_below(table.metadata().location())
+    }
+
+    /// Reads and writes files below the warehouse's root.
     pub fn file_io(&self) -> &FileIO {
         self.shared.warehouse.io()
     }
@@ -133,7 +140,7 @@ impl Lake {
         {
             return Ok(Some(known.clone()));
         }
-        let loaded = LoadedTable::read(self.file_io(), ident, &pointer.metadata_location).await?;
+        let loaded = LoadedTable::read(self.warehouse(), ident, &pointer.metadata_location).await?;
         self.remember(loaded.clone());
         Ok(Some(loaded))
     }
@@ -150,7 +157,7 @@ impl Lake {
         let root = self.warehouse().root();
         // A folder of its own each time: a table that is dropped and created again never mixes files with its predecessor.
         let folder = format!("{root}/{}/{}", ident.namespace().replace('.', "/"), ident.name());
-        let location = match local_path(&folder).exists() {
+        let location = match self.warehouse().has_folder(&folder).await? {
             true => format!("{folder}-{}", &Uuid::new_v4().simple().to_string()[..8]),
             false => folder,
         };
@@ -179,8 +186,8 @@ impl Lake {
             .and_then(TableMetadataBuilder::build)
             .map_err(failed())?
             .metadata;
-        create_folder(&format!("{location}/data")).await?;
-        create_folder(&format!("{location}/metadata")).await?;
+        let folders = ["data", "metadata"].map(|name| format!("{location}/{name}"));
+        self.warehouse().create_folders(&folders).await?;
         let unwritten = Unwritten {
             ident,
             metadata: &metadata,
@@ -188,7 +195,7 @@ impl Lake {
             refs: BTreeMap::new(),
             known: &SnapshotTexts::default(),
         };
-        let written = metadata_file::write(self, unwritten, &[]).await?;
+        let written = metadata_file::write(self.warehouse().batch(&location), unwritten).await?;
         if !self.backend().create(ident, &written.location).await? {
             // Somebody created it meanwhile; our metadata file is an orphan.
             return self
@@ -197,7 +204,7 @@ impl Lake {
                 .ok_or_else(|| LakeError::NoSuchTable(ident.clone()));
         }
         let created = LoadedTable::from_written(ident, metadata, written, None);
-        hint::write(created.metadata_location()).await;
+        hint::write(self.warehouse(), created.metadata_location()).await;
         self.remember(created.clone());
         Ok(created)
     }
@@ -235,11 +242,4 @@ impl Lake {
         // The map is whole at every await-free step, so a panic elsewhere does not make it wrong.
         self.shared.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn create_folder(location: &str) -> Result<(), LakeError> {
-    let path = local_path(location);
-    tokio::task::spawn_blocking(move || durable::create_folder(&path))
-        .await
-        .map_err(|_| LakeError::Interrupted("creating a folder"))?
 }

@@ -22,4 +22,5 @@ pub use error::{CommitError, LakeError};
 pub use lake::{Lake, LakeSettings, NewTable};
 pub use name::{InvalidTableName, TableName};
 pub use probe::probe_warehouse;
+pub use storage::{S3Credentials, S3Settings, Warehouse};
 pub use table::{LoadedTable, StateError};

@@ -63,8 +63,8 @@ impl Lake {
 /// # Errors
 /// What failed of it.
 pub async fn probe_warehouse(settings: &LakeSettings) -> Result<bool, LakeError> {
-    let warehouse = Warehouse::at(&settings.warehouse)?;
-    if !warehouse.root_path().is_dir() {
+    let warehouse = Warehouse::at(&settings.warehouse, &settings.s3)?;
+    if warehouse.root_path().is_some_and(|folder| !folder.is_dir()) {
         return Ok(false);
     }
     let location = format!("{}/.{PROBE}-{}", warehouse.root(), Uuid::new_v4().simple());

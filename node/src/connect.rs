@@ -81,6 +81,7 @@ pub fn lake_settings(config: &Config) -> Result<LakeSettings, Failure> {
     Ok(LakeSettings {
         catalog: lake.catalog.clone(),
         warehouse: lake.warehouse.clone(),
+        s3: lake.s3.clone(),
     })
 }
 
@@ -143,6 +144,10 @@ pub fn lake_failure(error: &LakeError) -> Failure {
             .hint("check catalog.uri"),
         LakeError::Unsupported { .. } => {
             ConfigError::from(Fault::new("catalog or warehouse", error.to_string())).into()
+        }
+        // Its message says what to check.
+        LakeError::Storage { source, .. } if source.problem.is_retryable() => {
+            Failure::unreachable(chain(error)).code(error.code())
         }
         _ => Failure::failed(chain(error)).code(error.code()),
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use iceberg::io::FileIO;
 use iceberg::spec::{
     FormatVersion, MAIN_BRANCH, ManifestListWriter, Snapshot, SnapshotReference, SnapshotRetention, Summary,
     TableMetadataBuildResult,
@@ -15,7 +16,7 @@ use super::cleanup::CleanupJob;
 use super::manifests::{ManifestSet, ManifestTask};
 use super::metadata_file::{Unwritten, Written};
 use super::retention::{self, RetentionPlan};
-use super::{Committed, SnapshotChange, hint, keys, metadata_file, summary};
+use super::{Committed, SnapshotChange, keys, metadata_file, summary};
 use crate::catalog::Swap;
 use crate::error::{CommitError, LakeError};
 use crate::lake::Lake;
@@ -52,15 +53,17 @@ pub(super) async fn prepare(
         });
     }
     failpoint::reach("before_manifest_write");
+    // Manifests, their list and the metadata become durable together.
+    let batch = lake.warehouse().batch(metadata.location());
     let task = ManifestTask {
-        io: lake.file_io().clone(),
+        io: batch.io().clone(),
         base: base.clone(),
         snapshot_id,
         change,
     };
     let (task, set) = task.run().await?;
     let sequence_number = metadata.next_sequence_number();
-    let list = write_manifest_list(lake, base, snapshot_id, &set)
+    let list = write_manifest_list(batch.io(), base, snapshot_id, &set)
         .await
         .map_err(fatal())?;
     failpoint::reach("after_manifest_write");
@@ -85,8 +88,6 @@ pub(super) async fn prepare(
     let built = build_metadata(base, snapshot, change.properties, &plan)
         .map_err(LakeError::iceberg("building the new metadata"))
         .map_err(fatal())?;
-    let mut others = set.written;
-    others.push(list);
     let unwritten = Unwritten {
         ident: base.ident(),
         metadata: &built.metadata,
@@ -94,7 +95,7 @@ pub(super) async fn prepare(
         refs: refs_after(base, &built, &plan),
         known: base.snapshot_texts(),
     };
-    let written = metadata_file::write(lake, unwritten, &others);
+    let written = metadata_file::write(batch, unwritten);
     Ok(Prepared {
         written: written.await.map_err(fatal())?,
         manifests: set.manifests,
@@ -118,12 +119,10 @@ impl Prepared {
         }
     }
 
-    /// What follows a successful swap: the new version is remembered, the hint written, what it superseded handed to the
-    /// cleaner.
+    /// What follows a successful swap: the new version is remembered, the rest handed to the cleaner.
     pub(super) async fn finish(self, lake: &Lake, base: &LoadedTable, attempts: u32) -> Committed {
         let table = LoadedTable::from_written(base.ident(), self.built.metadata, self.written, Some(self.manifests));
         lake.remember(table.clone());
-        hint::write(table.metadata_location()).await;
         let expired = self.expired.iter().filter_map(|id| base.metadata().snapshot_by_id(*id));
         // On by default, as `create_table` sets it; who turned it off wants to keep them.
         let keeps_metadata = table
@@ -155,7 +154,7 @@ impl Prepared {
 }
 
 async fn write_manifest_list(
-    lake: &Lake,
+    io: &FileIO,
     base: &LoadedTable,
     snapshot_id: i64,
     set: &ManifestSet,
@@ -167,7 +166,7 @@ async fn write_manifest_list(
         Uuid::new_v4()
     );
     let failed = || LakeError::iceberg(format!("writing {location}"));
-    let output = lake.file_io().new_output(&location).map_err(failed())?;
+    let output = io.new_output(&location).map_err(failed())?;
     let mut list = ManifestListWriter::v2(
         output.writer().await.map_err(failed())?,
         snapshot_id,

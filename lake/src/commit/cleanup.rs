@@ -1,5 +1,5 @@
 //! Deletes, off the commit's path, what no retained snapshot needs any more: manifest lists of dropped snapshots, manifests
-//! that only they listed, superseded metadata files. Never data files.
+//! that only they listed, superseded metadata files. Never data files. It also names the new version in the hint.
 //!
 //! A manifest is deleted only if no manifest list of any retained snapshot names it, whatever the history looks like. What
 //! each list names is noted when it is committed (lists of before are read once) as hashes of paths. Two paths with one hash
@@ -14,7 +14,9 @@ use iceberg::io::FileIO;
 use iceberg::spec::SnapshotRef;
 use tokio::sync::{mpsc, oneshot};
 
+use super::hint;
 use crate::error::LakeError;
+use crate::storage::Warehouse;
 use crate::table::{LoadedTable, read_manifest_list};
 
 /// Jobs waiting at most; a job that finds the queue full is dropped.
@@ -45,9 +47,9 @@ pub(crate) struct Cleaner {
 }
 
 impl Cleaner {
-    pub(crate) fn start(io: FileIO) -> Self {
+    pub(crate) fn start(warehouse: Warehouse) -> Self {
         let (jobs, queue) = mpsc::channel(MAX_JOBS);
-        tokio::spawn(run(io, queue));
+        tokio::spawn(run(warehouse, queue));
         Self { jobs }
     }
 
@@ -65,12 +67,14 @@ impl Cleaner {
     }
 }
 
-async fn run(io: FileIO, mut queue: mpsc::Receiver<Message>) {
+async fn run(warehouse: Warehouse, mut queue: mpsc::Receiver<Message>) {
     let mut known = KnownManifests::default();
     while let Some(message) = queue.recv().await {
         match message {
             Message::Job(job) => {
                 let table = job.table.ident().clone();
+                hint::write(&warehouse, job.table.metadata_location()).await;
+                let io = warehouse.io_below(job.table.metadata().location());
                 if let Err(error) = clean(&io, &mut known, job).await {
                     tracing::warn!(%error, %table, "superseded files are left for orphan removal");
                 }
@@ -106,15 +110,11 @@ async fn clean(io: &FileIO, known: &mut KnownManifests, job: CleanupJob) -> Resu
         }
     }
     let own_folder = format!("{}/metadata/", table.metadata().location());
-    for path in doomed {
-        // Metadata may name files elsewhere (a table registered from another place); those are not ours to delete.
-        if path.starts_with(&own_folder) && path != table.metadata_location() {
-            io.delete(&path)
-                .await
-                .map_err(LakeError::iceberg(format!("deleting {path}")))?;
-        }
-    }
-    Ok(())
+    // Metadata may name files elsewhere (a table registered from another place); those are not ours to delete.
+    doomed.retain(|path| path.starts_with(&own_folder) && path != table.metadata_location());
+    io.delete_stream(futures::stream::iter(doomed))
+        .await
+        .map_err(LakeError::iceberg("deleting superseded files"))
 }
 
 /// Which manifests the retained snapshots list.

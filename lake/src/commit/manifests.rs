@@ -21,8 +21,6 @@ const UNASSIGNED: i64 = -1;
 pub(super) struct ManifestSet {
     /// All of them, newest first.
     pub manifests: Manifests,
-    /// Locations of those that were written now.
-    pub written: Vec<String>,
     /// What was added and removed, in the words of a snapshot summary.
     pub summary: HashMap<String, String>,
 }
@@ -55,7 +53,7 @@ impl ManifestTask {
         let mut builder = Builder {
             task: self,
             attempt: Uuid::new_v4(),
-            written: Vec::new(),
+            written: 0,
             summary: SnapshotSummaryCollector::default(),
         };
         let base = self.base.manifests(&self.io).await.map_err(fatal())?;
@@ -84,7 +82,6 @@ impl ManifestTask {
         Ok(ManifestSet {
             manifests: Arc::new(all),
             summary: builder.summary.build(),
-            written: builder.written,
         })
     }
 }
@@ -92,7 +89,8 @@ impl ManifestTask {
 struct Builder<'a> {
     task: &'a ManifestTask,
     attempt: Uuid,
-    written: Vec<String>,
+    /// Manifests begun.
+    written: usize,
     summary: SnapshotSummaryCollector,
 }
 
@@ -104,13 +102,13 @@ impl Builder<'_> {
         content: ManifestContentType,
     ) -> Result<ManifestWriter, LakeError> {
         let folder = self.task.base.metadata().location();
-        let location = format!("{folder}/metadata/{}-m{}.avro", self.attempt, self.written.len());
+        let location = format!("{folder}/metadata/{}-m{}.avro", self.attempt, self.written);
         let output = self
             .task
             .io
             .new_output(&location)
             .map_err(LakeError::iceberg(format!("creating {location}")))?;
-        self.written.push(location);
+        self.written += 1;
         let builder = ManifestWriterBuilder::new(output, Some(self.task.snapshot_id), schema, spec);
         Ok(match content {
             ManifestContentType::Data => builder.build_v2_data(),

@@ -7,9 +7,8 @@ use uuid::Uuid;
 
 use super::metadata_json::{self, SnapshotTexts};
 use crate::error::LakeError;
-use crate::lake::Lake;
 use crate::name::TableName;
-use crate::storage::{durable, local_path};
+use crate::storage::Batch;
 
 /// Ending of a metadata file's name.
 pub(crate) const SUFFIX: &str = ".metadata.json";
@@ -57,8 +56,8 @@ pub(crate) struct Unwritten<'a> {
     pub known: &'a SnapshotTexts,
 }
 
-/// Writes the file and makes it durable together with `others`, which were written before.
-pub(crate) async fn write(lake: &Lake, new: Unwritten<'_>, others: &[String]) -> Result<Written, LakeError> {
+/// Writes the file and makes it durable, together with what `batch` wrote before.
+pub(crate) async fn write(batch: Batch, new: Unwritten<'_>) -> Result<Written, LakeError> {
     let Unwritten { location, refs, .. } = new;
     let encoded = metadata_json::encode(new.metadata, &refs, new.known).map_err(|error| LakeError::Unusable {
         table: new.ident.clone(),
@@ -66,10 +65,9 @@ pub(crate) async fn write(lake: &Lake, new: Unwritten<'_>, others: &[String]) ->
     })?;
     let bytes = encoded.bytes.len();
     let failed = || LakeError::iceberg(format!("writing {location}"));
-    let output = lake.file_io().new_output(&location).map_err(failed())?;
+    let output = batch.io().new_output(&location).map_err(failed())?;
     output.write(encoded.bytes.into()).await.map_err(failed())?;
-    let files = others.iter().chain([&location]).map(|location| local_path(location));
-    durable::sync_files(files.collect()).await?;
+    batch.finish().await?;
     Ok(Written {
         location,
         bytes,

@@ -2,6 +2,7 @@
 
 use iceberg::TableRequirement;
 
+use super::cleanup::CleanupJob;
 use super::evolution::{WantedColumn, evolved};
 use super::metadata_file::{self, Unwritten};
 use crate::catalog::{Swap, SwapError};
@@ -84,7 +85,9 @@ impl Lake {
             refs: base.refs().clone(),
             known: base.snapshot_texts(),
         };
-        let written = metadata_file::write(self, unwritten, &[]).await.map_err(fatal())?;
+        let written = metadata_file::write(self.warehouse().batch(metadata.location()), unwritten)
+            .await
+            .map_err(fatal())?;
         let swap = Swap {
             table: ident,
             base_location: base.metadata_location(),
@@ -106,7 +109,11 @@ impl Lake {
         }
         let table = LoadedTable::from_written(ident, built.metadata, written, None);
         self.remember(table.clone());
-        super::hint::write(table.metadata_location()).await;
+        self.clean_up(CleanupJob {
+            table: table.clone(),
+            expired: Vec::new(),
+            superseded_metadata: Vec::new(),
+        });
         Ok(Ok(table))
     }
 }

@@ -1,12 +1,10 @@
 //! One Parquet file, encoded in memory a row group at a time. Encoding is CPU work without I/O; writing is I/O without CPU.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use iceberg::io::FileIO;
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Literal, Struct};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::ZstdLevel;
@@ -16,7 +14,7 @@ use uuid::Uuid;
 use super::{encodings, stats::ColumnStats};
 use crate::bronze::{BronzeLayout, PARTITION_COLUMN};
 use crate::error::LakeError;
-use crate::storage::{durable, local_path};
+use crate::storage::Warehouse;
 
 /// Level of zstd: higher ones cost CPU that ingest has better use for.
 const ZSTD_LEVEL: i32 = 1;
@@ -28,11 +26,8 @@ pub enum FileError {
     #[error("Parquet: {0}")]
     Encode(#[from] ParquetError),
     /// The warehouse did not take the file.
-    #[error("warehouse: {0}")]
-    Write(#[from] iceberg::Error),
-    /// The file could not be made durable.
-    #[error("warehouse: {0}")]
-    Sync(#[from] LakeError),
+    #[error(transparent)]
+    Write(#[from] LakeError),
 }
 
 /// Bytes that the Parquet writer has finished with, in blocks: one growing buffer would be copied and faulted in again and
@@ -199,7 +194,7 @@ impl EncodedFile {
 /// # Errors
 /// When the warehouse does not take the file. What is left of it then is in no snapshot; orphan removal finds it.
 pub async fn write_file(
-    file_io: &FileIO,
+    warehouse: &Warehouse,
     table_location: &str,
     spec_id: i32,
     file: EncodedFile,
@@ -209,15 +204,18 @@ pub async fn write_file(
         date(file.ingestion_date),
         Uuid::now_v7()
     );
-    let mut writer = file_io.new_output(&path)?.writer().await?;
+    let failed = || LakeError::iceberg(format!("writing {path}"));
+    let batch = warehouse.batch(table_location);
+    let output = batch.io().new_output(&path).map_err(failed())?;
+    let mut writer = output.writer().await.map_err(failed())?;
     for chunk in file.chunks {
-        writer.write(chunk).await?;
+        writer.write(chunk).await.map_err(failed())?;
     }
-    writer.close().await?;
-    make_durable(&path).await?;
+    writer.close().await.map_err(failed())?;
+    batch.finish().await?;
     DataFileBuilder::default()
         .content(DataContentType::Data)
-        .file_path(path)
+        .file_path(path.clone())
         .file_format(DataFileFormat::Parquet)
         .partition(Struct::from_iter([Some(Literal::date(file.ingestion_date))]))
         .partition_spec_id(spec_id)
@@ -230,14 +228,8 @@ pub async fn write_file(
         .upper_bounds(file.stats.upper)
         .split_offsets(Some(file.split_offsets))
         .build()
-        .map_err(|error| iceberg::Error::new(iceberg::ErrorKind::DataInvalid, error.to_string()).into())
-}
-
-/// The file, its folder's entry of it, and the entry of the folder itself, which the first file of a day has created.
-async fn make_durable(location: &str) -> Result<(), FileError> {
-    let path = local_path(location);
-    let folder = path.parent().map(Path::to_owned);
-    Ok(durable::sync_files(folder.into_iter().chain([path]).collect()).await?)
+        .map_err(|error| iceberg::Error::new(iceberg::ErrorKind::DataInvalid, error.to_string()))
+        .map_err(|error| failed()(error).into())
 }
 
 fn date(days: i32) -> String {

@@ -1,26 +1,18 @@
 //! Making files durable.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::LakeError;
 
-/// Makes the content of `files`, and the entries of the folders that hold them, durable.
+/// Makes files' contents, and folders' entries, durable.
 ///
-/// The files are flushed in parallel: the file system then groups them into few journal commits.
+/// They are flushed in parallel: the file system then groups them into few journal commits.
 ///
 /// # Errors
 /// [`LakeError::Io`] names the first file or folder that could not be flushed.
-pub async fn sync_files(files: Vec<PathBuf>) -> Result<(), LakeError> {
-    let folders: BTreeSet<PathBuf> = files
-        .iter()
-        .filter_map(|file| file.parent())
-        .map(Path::to_owned)
-        .collect();
-    let flushes: Vec<_> = files
-        .into_iter()
-        .chain(folders)
+pub(super) async fn sync_paths(paths: impl Iterator<Item = PathBuf>) -> Result<(), LakeError> {
+    let flushes: Vec<_> = paths
         .map(|path| tokio::task::spawn_blocking(move || sync_path(&path)))
         .collect();
     for flush in flushes {

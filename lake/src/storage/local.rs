@@ -4,16 +4,17 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage, StorageConfig, StorageFactory};
+use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
 use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::local_path;
 
@@ -21,17 +22,6 @@ use super::local_path;
 /// an existing file means that something is wrong.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LocalStorage;
-
-/// Builds [`LocalStorage`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct LocalStorageFactory;
-
-#[typetag::serde(name = "TapehouseLocalStorageFactory")]
-impl StorageFactory for LocalStorageFactory {
-    fn build(&self, _config: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        Ok(Arc::new(LocalStorage))
-    }
-}
 
 #[async_trait]
 #[typetag::serde(name = "TapehouseLocalStorage")]
@@ -146,6 +136,15 @@ impl FileWrite for LocalWrite {
     async fn close(&mut self) -> Result<()> {
         self.file.take().map(drop).ok_or_else(|| closed(&self.location))
     }
+}
+
+/// Writes the file at `path`, whatever was there: a reader sees the old content or the new one, never half of one. Blocks.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_file_name(format!(".replacing-{}.tmp", Uuid::new_v4().simple()));
+    fs::write(&temporary, content)?;
+    fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 fn create(path: PathBuf) -> io::Result<File> {

@@ -16,7 +16,7 @@ use crate::commit::metadata_file::Written;
 use crate::commit::metadata_json::SnapshotTexts;
 use crate::error::LakeError;
 use crate::name::TableName;
-use crate::storage::local_path;
+use crate::storage::{Warehouse, local_path};
 pub use state::StateError;
 
 /// Manifests of one snapshot, shared.
@@ -48,8 +48,15 @@ struct Refs {
 
 impl LoadedTable {
     /// Reads the metadata file at `metadata_location`.
-    pub(crate) async fn read(io: &FileIO, ident: &TableName, metadata_location: &str) -> Result<Self, LakeError> {
+    pub(crate) async fn read(
+        warehouse: &Warehouse,
+        ident: &TableName,
+        metadata_location: &str,
+    ) -> Result<Self, LakeError> {
         let failed = || LakeError::iceberg(format!("reading metadata of {ident}"));
+        // The catalog says where: of a table's files this one alone is not checked against the table's location.
+        let folder = metadata_location.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let io = &warehouse.io_below(folder);
         let bytes = io
             .new_input(metadata_location)
             .map_err(failed())?
@@ -130,7 +137,7 @@ impl LoadedTable {
         &self.inner.snapshot_texts
     }
 
-    /// The table's folder.
+    /// The table's folder, where it is one of the local file system.
     pub fn folder(&self) -> std::path::PathBuf {
         local_path(self.metadata().location())
     }

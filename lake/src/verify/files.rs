@@ -14,6 +14,8 @@ use crate::table::LoadedTable;
 pub(super) struct LiveFile {
     pub location: String,
     pub record_count: u64,
+    /// As its manifest says.
+    pub size_bytes: u64,
 }
 
 /// The live data files of the current snapshot, and what is wrong with the list of them.
@@ -21,10 +23,11 @@ pub(super) async fn live_data_files(
     lake: &Lake,
     table: &LoadedTable,
 ) -> Result<(Vec<LiveFile>, Vec<Violation>), LakeError> {
+    let io = lake.io_of(table);
     let mut violations = Vec::new();
-    let mut files: BTreeMap<String, u64> = BTreeMap::new();
+    let mut files: BTreeMap<String, LiveFile> = BTreeMap::new();
     let mut records = 0;
-    for manifest in table.manifests(lake.file_io()).await?.iter() {
+    for manifest in table.manifests(&io).await?.iter() {
         if manifest.content == ManifestContentType::Deletes {
             if manifest.has_added_files() || manifest.has_existing_files() {
                 violations.push(Violation {
@@ -37,19 +40,18 @@ pub(super) async fn live_data_files(
             }
             continue;
         }
-        let loaded = manifest
-            .load_manifest(lake.file_io())
-            .await
-            .map_err(LakeError::iceberg(format!(
-                "reading manifest {}",
-                manifest.manifest_path
-            )))?;
+        let loaded = manifest.load_manifest(&io).await.map_err(LakeError::iceberg(format!(
+            "reading manifest {}",
+            manifest.manifest_path
+        )))?;
         for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
             records += entry.record_count();
-            if files
-                .insert(entry.file_path().to_owned(), entry.record_count())
-                .is_some()
-            {
+            let file = LiveFile {
+                location: entry.file_path().to_owned(),
+                record_count: entry.record_count(),
+                size_bytes: entry.file_size_in_bytes(),
+            };
+            if files.insert(file.location.clone(), file).is_some() {
                 violations.push(Violation {
                     invariant: "I3",
                     message: format!("data file {} is referenced twice", entry.file_path()),
@@ -64,8 +66,5 @@ pub(super) async fn live_data_files(
             message: format!("the manifests list {records} records, the snapshot's summary says {total:?}"),
         });
     }
-    let files = files
-        .into_iter()
-        .map(|(location, record_count)| LiveFile { location, record_count });
-    Ok((files.collect(), violations))
+    Ok((files.into_values().collect(), violations))
 }

@@ -3,6 +3,7 @@
 
 mod files;
 mod history;
+mod ranged;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -75,8 +76,8 @@ pub struct Verified {
     pub offsets: BTreeMap<(i32, PartitionId), OffsetSet>,
 }
 
-/// Checks the table as it is in `table`. Reads three columns of all live data files; memory is one bit an offset, and one
-/// path a file. `progress` is told the rows read so far, after each file.
+/// Checks the table as it is in `table`. Reads three columns of all live data files; memory is one bit an offset, one path
+/// a file, and these columns of one row group. `progress` is told the rows read so far, after each file.
 ///
 /// # Errors
 /// When metadata or manifests cannot be read. A data file that is missing or unreadable is a violation, no error.
@@ -110,7 +111,10 @@ pub async fn verify(
     };
     let schema = table.metadata().current_schema().clone();
     let file_count = files.len() as u64;
-    let scan = tokio::task::spawn_blocking(move || rows::scan(&schema, &files, expected, progress));
+    let (io, runtime) = (lake.io_of(table), tokio::runtime::Handle::current());
+    // Decoding is CPU work: off the runtime's own threads.
+    let scan =
+        tokio::task::spawn_blocking(move || runtime.block_on(rows::scan(&io, &schema, &files, expected, progress)));
     let scanned = scan
         .await
         .map_err(|_| LakeError::Interrupted("reading the data files"))?;

@@ -1,14 +1,16 @@
 //! I1: each covered offset has at most one row, and no row lies outside what is covered.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array as _, RecordBatch};
+use futures::TryStreamExt as _;
+use iceberg::io::FileIO;
 use iceberg::spec::Schema;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
 use tapehouse_core::coverage::{Inserted, OffsetSet};
@@ -16,9 +18,9 @@ use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
 use tapehouse_core::state::StreamState;
 
 use super::files::LiveFile;
+use super::ranged::{RangedFile, ReadError};
 use super::{PartitionReport, Violation};
 use crate::commit::{FirstOffsets, Gaps};
-use crate::storage::local_path;
 
 const BATCH_ROWS: usize = 65_536;
 /// Offsets named in one violation; the others are counted.
@@ -130,8 +132,14 @@ struct Scan {
     rows_without_coordinates: u64,
 }
 
-/// Reads the coordinates of all rows of `files`. Blocks.
-pub(super) fn scan(schema: &Schema, files: &[LiveFile], expected: Expected, mut progress: impl FnMut(u64)) -> Scanned {
+/// Reads the coordinates of all rows of `files`. Decoding blocks.
+pub(super) async fn scan(
+    io: &FileIO,
+    schema: &Schema,
+    files: &[LiveFile],
+    expected: Expected,
+    mut progress: impl FnMut(u64),
+) -> Scanned {
     let mut violations = Vec::new();
     let mut scan = Scan {
         expected,
@@ -147,7 +155,7 @@ pub(super) fn scan(schema: &Schema, files: &[LiveFile], expected: Expected, mut 
     }
     for file in files {
         let before = scan.rows;
-        match scan.read(schema, file) {
+        match scan.read(io, schema, file).await {
             Err(error) => violations.push(Violation {
                 invariant: "I1",
                 message: format!("data file {} cannot be read: {error}", file.location),
@@ -186,11 +194,11 @@ impl Scan {
         })
     }
 
-    fn read(&mut self, schema: &Schema, file: &LiveFile) -> Result<(), ParquetError> {
-        let input = File::open(local_path(&file.location))?;
+    async fn read(&mut self, io: &FileIO, schema: &Schema, file: &LiveFile) -> Result<(), ReadError> {
+        let input = RangedFile::open(io, &file.location, file.size_bytes).await?;
         // The file's Arrow schema may say "dictionary"; the plain types of the Parquet schema are what is wanted.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(input, options)?;
+        let builder = ParquetRecordBatchStreamBuilder::new_with_options(input, options).await?;
         let leaves = leaf_columns(builder.parquet_schema(), schema);
         let Some(leaves) = leaves else {
             let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
@@ -199,8 +207,9 @@ impl Scan {
             return Ok(());
         };
         let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves);
-        for batch in builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()? {
-            self.take(&batch?)?;
+        let mut batches = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+        while let Some(batch) = batches.try_next().await? {
+            self.take(&batch)?;
         }
         Ok(())
     }

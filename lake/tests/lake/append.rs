@@ -117,6 +117,7 @@ async fn the_hint_names_the_current_metadata(kind: Kind) {
     let Some(rig) = Rig::new(kind).await else { return };
     for start in 0..3 {
         let table = rig.append(&[(0, start, start + 1)]).await;
+        rig.lake.settle().await;
         let hint = std::fs::read_to_string(table.folder().join("metadata/version-hint.text")).unwrap();
         let named = table.folder().join(format!("metadata/{hint}.metadata.json"));
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Catalogs that others made.
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use tapehouse_lake::{CatalogSettings, Lake, LakeError, LakeSettings};
+use tapehouse_lake::{CatalogSettings, Lake, LakeError, LakeSettings, S3Settings};
 
 use crate::place::{Kind, Place};
 use crate::support::{Rig, committed, new_table, stage};
@@ -68,11 +68,12 @@ async fn what_is_not_spoken_is_said_clearly() {
     for (uri, warehouse, word) in [
         ("mysql://user:secret@host/db", "/tmp/w", "sqlite:///absolute/path"),
         ("postgresql://user:secret@host/db?x=y", "/tmp/w", "postgresql://USER"),
-        ("sqlite:///tmp/never-made.db", "ftp://host/w", "file:///absolute/path"),
+        ("sqlite:///tmp/never-made.db", "gs://host/w", "s3://bucket/prefix"),
     ] {
         let settings = LakeSettings {
             catalog: CatalogSettings::new(uri),
             warehouse: warehouse.to_owned(),
+            s3: S3Settings::default(),
         };
         assert!(!format!("{settings:?}").contains("secret"));
         let error = Lake::open(settings).await.unwrap_err();

@@ -91,7 +91,11 @@ async fn faulty(rig: &Rig, fault: Fault, times: u32) -> Lake {
         left: AtomicU32::new(times),
         failing_loads: AtomicU32::new(0),
     };
-    Lake::with_backend(Arc::new(backend), Warehouse::at(&rig.place.settings.warehouse).unwrap())
+    let settings = &rig.place.settings;
+    Lake::with_backend(
+        Arc::new(backend),
+        Warehouse::at(&settings.warehouse, &settings.s3).unwrap(),
+    )
 }
 
 async fn a_lost_answer_is_resolved_as_committed_exactly_once(kind: Kind) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use tapehouse_lake::{CatalogSettings, LakeSettings, TableName};
+use tapehouse_lake::{CatalogSettings, LakeSettings, S3Settings, TableName};
 use tapehouse_tests::{Error, Service, unless_missing};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -77,6 +77,7 @@ pub fn settings(uri: String, dir: &Path) -> LakeSettings {
     LakeSettings {
         catalog: CatalogSettings::new(uri),
         warehouse: format!("file://{}/warehouse", dir.display()),
+        s3: S3Settings::default(),
     }
 }
 

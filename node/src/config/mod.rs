@@ -30,7 +30,7 @@ pub use secret::Secret;
 pub use topics::Topic;
 
 use resolve::Resolved;
-use tapehouse_lake::CatalogSettings;
+use tapehouse_lake::{CatalogSettings, S3Settings};
 
 /// What the command line says about the configuration.
 #[derive(Clone, Debug, Default)]
@@ -109,8 +109,10 @@ pub struct Registry {
 pub struct Lake {
     /// The catalog.
     pub catalog: CatalogSettings,
-    /// `file:///absolute/path` or an absolute path.
+    /// `file:///absolute/path`, an absolute path or `s3://bucket/prefix`.
     pub warehouse: String,
+    /// How to reach S3.
+    pub s3: S3Settings,
 }
 
 /// Where a partition starts that the table has never seen.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tapehouse_lake::CatalogSettings;
+use tapehouse_lake::{CatalogSettings, S3Credentials, S3Settings};
 
 use super::fault::{Fault, Origin};
 use super::resolve::Resolved;
@@ -35,7 +35,7 @@ pub fn build(
         kafka,
         start: start(resolved.text("kafka.start")?),
         registry,
-        lake: lake(&resolved),
+        lake: lake(&resolved, faults),
         commit_max_age: Duration::from_millis(resolved.integer("commit.max_age_ms")?),
         commit_max_bytes: resolved.integer("commit.max_bytes")?,
         commit_max_rows: resolved.integer("commit.max_rows"),
@@ -150,16 +150,54 @@ fn registry(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<Registry> {
     })
 }
 
-fn lake(resolved: &Resolved) -> Option<Lake> {
+fn lake(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<Lake> {
     let text = |key: &str| resolved.text(key).map(str::to_owned);
+    let warehouse = text("warehouse.path")?;
+    let s3 = s3(resolved, warehouse.starts_with("s3"), faults)?;
     Some(Lake {
         catalog: CatalogSettings {
             uri: text("catalog.uri")?,
             name: text("catalog.name")?,
             timeout: Duration::from_millis(resolved.integer("catalog.timeout_ms")?),
         },
-        warehouse: text("warehouse.path")?,
+        warehouse,
+        s3,
     })
+}
+
+/// How to reach S3. Half a key pair is a fault only where S3 is `used`: AWS's variables are often set for other programs.
+fn s3(resolved: &Resolved, used: bool, faults: &mut Vec<Fault>) -> Option<S3Settings> {
+    const ID: &str = "s3.access_key_id";
+    const SECRET: &str = "s3.secret_access_key";
+    let credentials = match (resolved.text(ID), resolved.text(SECRET)) {
+        (Some(id), Some(secret)) => Some(S3Credentials {
+            access_key_id: id.to_owned(),
+            secret_access_key: secret.into(),
+            session_token: resolved.text("s3.session_token").map(Into::into),
+        }),
+        (None, None) => None,
+        (there, _) => {
+            let (set, missing) = if there.is_some() { (ID, SECRET) } else { (SECRET, ID) };
+            if used {
+                faults.push(resolved.fault(missing, format!("is missing: {set} is set")));
+            }
+            None
+        }
+    };
+    let settings = S3Settings {
+        endpoint: resolved.text("s3.endpoint").map(str::to_owned),
+        region: resolved.text("s3.region").map(str::to_owned),
+        path_style: resolved.get("s3.path_style").map(|_| resolved.flag("s3.path_style")),
+        credentials,
+        allow_http: resolved.flag("s3.allow_http"),
+        timeout: Duration::from_millis(resolved.integer("s3.timeout_ms")?),
+    };
+    if let Err(error) = settings.checked_endpoint()
+        && used
+    {
+        faults.push(resolved.fault("s3.endpoint", error.to_string()));
+    }
+    Some(settings)
 }
 
 fn http_listen(resolved: &Resolved, insecure: bool, faults: &mut Vec<Fault>) -> Option<SocketAddr> {

@@ -142,7 +142,7 @@ fn http_url(text: &str) -> Result<String, String> {
         return Err("names no host".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a user: give it by schema_registry.user and schema_registry.password".to_owned());
+        return Err("holds a user: give user and password by the keys for them".to_owned());
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
@@ -184,11 +184,10 @@ fn warehouse(text: &str) -> Result<String, String> {
         Some(("file", _)) => Err(format!(
             "`{text}` must hold an absolute path: three slashes, then the path"
         )),
-        Some((scheme @ ("s3" | "s3a"), _)) => Err(format!(
-            "warehouses of scheme {scheme} are not supported by this version, only file:///absolute/path"
-        )),
+        Some(("s3" | "s3a", rest)) if !rest.starts_with('/') && !rest.is_empty() => Ok(text.to_owned()),
+        Some(("s3" | "s3a", _)) => Err(format!("`{text}` must name a bucket: s3://bucket/prefix")),
         Some((scheme, _)) => Err(format!(
-            "has the unknown scheme `{scheme}`, only file:///absolute/path is supported"
+            "has the unknown scheme `{scheme}`, only file:///absolute/path and s3://bucket/prefix are supported"
         )),
     }
 }
@@ -279,7 +278,9 @@ mod tests {
         ] {
             assert!(check(Kind::CatalogUri, &Raw::Text(good.into())).is_ok(), "{good}");
         }
-        assert!(reason(Kind::Warehouse, "s3://bucket/x").contains("not supported"));
+        assert!(check(Kind::Warehouse, &Raw::Text("s3://bucket/x".into())).is_ok());
+        assert!(reason(Kind::Warehouse, "s3:///x").contains("bucket"));
+        assert!(reason(Kind::Warehouse, "gs://bucket/x").contains("unknown scheme"));
         assert!(reason(Kind::Warehouse, "relative").contains("absolute"));
     }
 

@@ -13,7 +13,7 @@ use tapehouse_kafka::embedded::{EmbeddedBroker, EmbeddedRegistry};
 use tapehouse_kafka::generator::{GeneratorOptions, Topic as Feed};
 use tapehouse_kafka::producer::generate::{GenerateError, GenerateOptions, GenerateReport, run as produce};
 use tapehouse_kafka::registry::{RegistryClient, RegistrySettings};
-use tapehouse_lake::{CatalogSettings, Lake, LakeSettings};
+use tapehouse_lake::{CatalogSettings, Lake, LakeSettings, S3Settings};
 use tokio::task::JoinHandle;
 
 use super::Place;
@@ -238,5 +238,6 @@ fn lake_settings(place: &Place) -> LakeSettings {
     LakeSettings {
         catalog: CatalogSettings::new(place.catalog_uri()),
         warehouse: place.warehouse(),
+        s3: S3Settings::default(),
     }
 }
