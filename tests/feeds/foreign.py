@@ -1,64 +1,57 @@
 #!/usr/bin/env python3
-"""What another engine does to a bronze table between our commits, by PyIceberg alone. Prints what was found and done as JSON.
+"""What another engine does to a bronze table between our commits, by PyIceberg alone.
 
-    foreign.py CATALOG_DB TABLE CHANGE...
+    foreign.py CATALOG_DB TABLE append N | delete N | add-column NAME | rename-column NAME NEW | drop-column NAME
 
-The changes are made in this order, each a commit of its own: `compact` rewrites all rows into one file a day (the row count must stay),
-`append` adds ROWS rows without Kafka coordinates, `property` sets a table property.
+append: N rows without Kafka coordinates. delete: the rows of the N lowest offsets of partition 0. Prints how often it lost the race for
+the table.
 """
 
-import json
 import sys
+import time
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.expressions import And, EqualTo, LessThan
 
-ROWS = 7
-PROPERTY = "foreign.note"
-
-
-def files(table):
-    """Number of live data files."""
-    return len(list(table.scan().plan_files()))
+ATTEMPTS = 200
 
 
-def compact(table):
-    """Overwrites the table with its own rows."""
-    rows, before = table.scan().to_arrow(), files(table)
-    table.overwrite(rows)
-    return dict(rows=rows.num_rows, files_before=before, files_after=files(table))
+def change(table, action, arguments):
+    """One attempt."""
+    if action == "append":
+        rows = [dict(symbol="FOREIGN", exchange="ELSEWHERE") for _ in range(int(arguments[0]))]
+        schema = table.schema().as_arrow()
+        columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+        table.append(pa.Table.from_arrays(columns, schema=schema))
+    elif action == "delete":
+        table.delete(And(EqualTo("kafka_partition", 0), LessThan("kafka_offset", int(arguments[0]))))
+    else:
+        with table.update_schema(allow_incompatible_changes=True) as update:
+            if action == "add-column":
+                from pyiceberg.types import StringType
 
-
-def append(table):
-    """Rows of somebody else: an id, a partition value, nothing of Kafka."""
-    schema = schema_to_pyarrow(table.schema())
-    date = table.scan(selected_fields=("ingestion_date",), limit=1).to_arrow()["ingestion_date"][0].as_py()
-    known = {"ingestion_date": date, "decode_error": "a row of another engine"}
-    table.append(pa.Table.from_pylist([known] * ROWS, schema=schema))
-    return dict(rows=ROWS)
-
-
-def set_property(table):
-    """A property that must survive our commits."""
-    with table.transaction() as transaction:
-        transaction.set_properties({PROPERTY: "kept"})
-    return dict(name=PROPERTY)
-
-
-CHANGES = {"compact": compact, "append": append, "property": set_property}
+                update.add_column(arguments[0], StringType())
+            elif action == "rename-column":
+                update.rename_column(*arguments)
+            elif action == "drop-column":
+                update.delete_column(arguments[0])
+            else:
+                raise SystemExit(__doc__)
 
 
 def main():
-    catalog_db, name, *changes = sys.argv[1:]
-    if not changes or not set(changes) <= set(CHANGES):
-        raise SystemExit(__doc__)
-    done = {}
-    for change in changes:
-        table = SqlCatalog("default", uri="sqlite:///" + catalog_db).load_table(name)
-        done[change] = CHANGES[change](table)
-        done["snapshot"] = table.current_snapshot().snapshot_id
-    print(json.dumps(done))
+    catalog_db, name, action, *arguments = sys.argv[1:]
+    catalog = SqlCatalog("default", uri="sqlite:///" + catalog_db)
+    for attempt in range(ATTEMPTS):
+        try:
+            change(catalog.load_table(name), action, arguments)
+            print(attempt)
+            return
+        except CommitFailedException:
+            time.sleep(0.02)
+    raise SystemExit(f"lost the race for the table {ATTEMPTS} times")
 
 
 if __name__ == "__main__":

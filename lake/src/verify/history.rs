@@ -1,5 +1,6 @@
 //! I2: the ranges of a partition's commits are contiguous, and the recorded state is their end.
 
+use iceberg::spec::SnapshotRef;
 use tapehouse_core::offsets::Ranges;
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
 
@@ -66,6 +67,26 @@ pub(super) fn check(table: &LoadedTable) -> Vec<Violation> {
         message,
     };
     found.into_iter().map(violation).collect()
+}
+
+/// Rows that other engines removed, as far as their snapshots are retained: bronze never changes.
+pub(super) fn removed_by_others(table: &LoadedTable) -> Vec<Violation> {
+    let removed = |snapshot: &SnapshotRef| {
+        let summary = &snapshot.summary().additional_properties;
+        if summary.contains_key(STATE_PROPERTY) {
+            return None;
+        }
+        let count = |key: &str| summary.get(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let removed = count("deleted-records").checked_sub(count("added-records"));
+        removed.filter(|rows| *rows > 0).map(|rows| Violation {
+            invariant: "I1",
+            message: format!(
+                "snapshot {}: another engine removed {rows} rows",
+                snapshot.snapshot_id()
+            ),
+        })
+    };
+    table.ancestry().filter_map(removed).take(MAX_LISTED).collect()
 }
 
 /// One commit: from the state before it, over its ranges, to its state. Without a state before it (expired), only the end.

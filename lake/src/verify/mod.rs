@@ -87,6 +87,7 @@ pub async fn verify(
     progress: impl FnMut(u64) + Send + 'static,
 ) -> Result<Verified, LakeError> {
     let mut violations = history::check(table);
+    violations.extend(history::removed_by_others(table));
     let (files, mut found) = files::live_data_files(lake, table).await?;
     violations.append(&mut found);
     let first = first_offsets(table).unwrap_or_else(|error| {

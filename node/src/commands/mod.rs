@@ -19,6 +19,7 @@ mod dry_run;
 pub mod explain;
 pub mod generate;
 pub mod offsets;
+mod repair;
 pub mod run;
 pub mod status;
 pub mod tables;

@@ -5,6 +5,7 @@ use tapehouse_proto::v1;
 
 use crate::answer::time_ms;
 use crate::cli::Global;
+use crate::commands::repair;
 use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, now_ms, print, print_json, rfc3339};
 use crate::exit::{Exit, Failure};
 
@@ -18,11 +19,24 @@ COMMITTED is the next offset that the table has not: it comes from the table, ne
 
 /// Arguments of `offsets`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Topics, by short name, topic or table [default: all]
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
+}
+
+/// Decisions about what a table records.
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Go on with a topic that was deleted and created again, as its next incarnation
+    AdoptTopic(repair::adopt::Args),
+    /// Go on behind offsets that are gone from Kafka before they were read
+    AcceptGap(repair::gap::Args),
+    /// Derive recorded offsets that cannot be believed from what the table holds
+    Rebuild(repair::rebuild::Args),
 }
 
 /// Shows how far each table is, partition by partition.
@@ -30,6 +44,12 @@ pub struct Args {
 /// # Errors
 /// Bad configuration; Kafka or catalog out of reach.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
+    match &args.action {
+        Some(Action::AdoptTopic(args)) => return repair::adopt::run(args, global).await,
+        Some(Action::AcceptGap(args)) => return repair::gap::run(args, global).await,
+        Some(Action::Rebuild(args)) => return repair::rebuild::run(args, global).await,
+        None => {}
+    }
     let answer = super::look_at(&args.topics, global).await?;
     match global.output {
         OutputFormat::Json => print_json(&json!({ "topics": answer.topics.iter().map(as_json).collect::<Vec<_>>() })),
