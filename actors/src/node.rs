@@ -70,6 +70,7 @@ pub struct NodeHandle {
     watermarks: broadcast::Sender<Watermark>,
     checkpoints: Checkpoints,
     lake: Lake,
+    run_id: Arc<str>,
 }
 
 impl NodeHandle {
@@ -110,6 +111,7 @@ impl NodeHandle {
             watermarks,
             checkpoints,
             lake,
+            run_id: shared.run_id,
         })
     }
 
@@ -117,6 +119,24 @@ impl NodeHandle {
     pub fn progress(&self) -> NodeProgress {
         NodeProgress {
             topics: self.topics.iter().map(ProgressCell::snapshot).collect(),
+        }
+    }
+
+    /// Id of this process's run, as rows and snapshots carry it.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// The lake that the node commits to: what it knows of its tables is in memory.
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Looks at the progress from elsewhere, also while the node stops.
+    pub fn progress_reader(&self) -> impl Fn() -> NodeProgress + Send + Sync + use<> {
+        let topics = self.topics.clone();
+        move || NodeProgress {
+            topics: topics.iter().map(ProgressCell::snapshot).collect(),
         }
     }
 

@@ -28,6 +28,8 @@ pub enum TopicState {
     Idle,
     /// It failed and will try again.
     Retrying {
+        /// Stable code of what failed.
+        code: ErrorCode,
         /// What failed.
         error: String,
         /// Failures in a row.

@@ -143,6 +143,7 @@ fn retry(
     let alert = failures == ALERT_AT;
     tracing::warn!(topic = topic.topic, code, error = %failure, failures, ?delay, alert, "the pipeline failed and is built again");
     progress.set_state(TopicState::Retrying {
+        code,
         error: failure.to_string(),
         attempt: failures,
     });

@@ -10,6 +10,8 @@ pub enum Met {
     Record,
     /// A command that fails: its message.
     Command,
+    /// A gRPC request that is refused: `tapehouse-code` beside its status.
+    Request,
 }
 
 impl Met {
@@ -19,6 +21,7 @@ impl Met {
             Self::Pipeline => "A topic's pipeline",
             Self::Record => "A record: column `decode_error`",
             Self::Command => "A command",
+            Self::Request => "A gRPC request",
         }
     }
 }
@@ -35,6 +38,12 @@ pub struct Code {
 }
 
 impl Code {
+    /// What to do about it: the page's last part, on one line.
+    pub fn way_out(&self) -> String {
+        let (_, text) = self.page.split_once("**What to do.** ").unwrap_or_default();
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// The page's title: what happened, in a few words.
     pub fn title(&self) -> &'static str {
         let first = self.page.lines().next().unwrap_or_default();
@@ -110,6 +119,18 @@ codes! {
         "not_caught_up"
         "interrupted"
         "internal";
+    Request:
+        "unauthenticated"
+        "permission_denied"
+        "no_such_topic"
+        "invalid_argument"
+        "malformed_request"
+        "message_too_large"
+        "no_such_method"
+        "overloaded"
+        "deadline_exceeded"
+        "draining"
+        "node_unreachable";
 }
 
 #[cfg(test)]

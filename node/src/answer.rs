@@ -1,8 +1,8 @@
 //! Answers about topics and tables in the words of `tapehouse.v1`: made by a command from configuration alone or by a node,
 //! shown by the same code.
 
-use prost_types::Timestamp;
-use tapehouse_lake::LoadedTable;
+use prost_types::{Duration, Timestamp};
+use tapehouse_lake::{Lake, LakeError, LoadedTable, TableName};
 use tapehouse_proto::v1;
 
 use crate::diagnosis::{Diagnosis, Standing};
@@ -68,6 +68,19 @@ pub fn standing_of(answer: &v1::TopicOffsets) -> Option<Standing> {
     }
 }
 
+/// The tables of these names.
+///
+/// # Errors
+/// When one cannot be read.
+pub async fn tables(lake: &Lake, names: &[TableName]) -> Result<Vec<v1::Table>, LakeError> {
+    let mut tables = Vec::with_capacity(names.len());
+    for name in names {
+        // A table that was dropped since the list was made is no longer there.
+        tables.extend(lake.load(name).await?.as_ref().map(table));
+    }
+    Ok(tables)
+}
+
 /// One table at a glance.
 pub fn table(table: &LoadedTable) -> v1::Table {
     let size = TableSize::of(table);
@@ -97,6 +110,12 @@ pub fn timestamp(time_ms: i64) -> Timestamp {
 pub fn time_ms(time: &Timestamp) -> i64 {
     let of_second = i64::from(time.nanos) / 1_000_000;
     time.seconds.saturating_mul(1000).saturating_add(of_second)
+}
+
+/// Milliseconds of a duration.
+pub fn duration_ms(duration: &Duration) -> i64 {
+    let of_second = i64::from(duration.nanos) / 1_000_000;
+    duration.seconds.saturating_mul(1000).saturating_add(of_second)
 }
 
 #[cfg(test)]

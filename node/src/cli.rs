@@ -54,7 +54,7 @@ pub struct Global {
     /// Which log lines are written: a level or filters, as RUST_LOG
     #[arg(long, global = true, value_name = "FILTER")]
     pub log_level: Option<String>,
-    /// Permits HTTP at an address other than loopback
+    /// Permits HTTP and gRPC without protection at an address other than loopback, and tokens in plain text
     #[arg(long, global = true)]
     pub insecure: bool,
 }
@@ -105,6 +105,8 @@ pub enum Command {
     Tables(commands::tables::Args),
     /// Show how each topic stands, and why data is not visible where it is not
     Status(commands::status::Args),
+    /// Show the nodes of a cluster, as one of them tells
+    Cluster(commands::cluster::Args),
     /// Check that each record is in its table once
     Verify(commands::verify::Args),
     /// Explain an error code

@@ -5,6 +5,7 @@
 mod answer;
 mod check;
 mod cli;
+mod client;
 mod commands;
 pub mod config;
 mod connect;
@@ -14,6 +15,7 @@ mod diagnosis;
 mod doctor;
 mod duration;
 mod exit;
+mod grpc;
 mod http;
 mod pipeline;
 mod process;
@@ -52,6 +54,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Offsets(args) => block_on(commands::offsets::run(args, global)),
         Command::Tables(args) => block_on(commands::tables::run(args, global)),
         Command::Status(args) => block_on(commands::status::run(args, global)),
+        Command::Cluster(args) => block_on(commands::cluster::run(args, global)),
         Command::Demo(args) => block_on(commands::demo::run(args, global)),
         Command::Doctor(args) => block_on(commands::doctor::run(args, global)),
         Command::Run(args) => block_on(commands::run::run(args, global)),

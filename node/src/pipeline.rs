@@ -11,10 +11,13 @@ use tapehouse_actors::{
 };
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
+use tokio::sync::watch;
 
-use crate::config::{Config, ConfigError, Fault, Start, Topic};
+use crate::config::{Config, ConfigError, Fault, Grpc, Start, Topic};
 use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_failure, registry_settings};
+use crate::console::now_ms;
 use crate::exit::{Failure, chain};
+use crate::grpc::{GrpcListener, GrpcServer, Identity, Logs, Source};
 use crate::http::{HttpServer, NotReady};
 use crate::view::table_name;
 
@@ -66,28 +69,60 @@ pub fn topic_settings(topic: &Topic) -> Result<TopicSettings, Failure> {
     })
 }
 
-/// A running node with its HTTP server.
+/// Where a node is asked.
+pub struct Servers {
+    /// Address of the HTTP server.
+    pub http: SocketAddr,
+    /// The gRPC server.
+    pub grpc: Grpc,
+    /// Whether a free port is taken where one of these is taken.
+    pub or_any_port: bool,
+}
+
+/// A running node with its servers.
 pub struct Pipeline {
     node: NodeHandle,
     http: HttpServer,
+    grpc: GrpcServer,
     latest: Arc<Mutex<NodeProgress>>,
 }
 
 impl Pipeline {
-    /// Starts node and HTTP server. With `or_any_port`, HTTP takes a free port where the configured one is taken.
+    /// Starts node and servers. `topics` are those of the settings.
     ///
     /// # Errors
-    /// What keeps either from starting.
-    pub async fn start(settings: NodeSettings, listen: SocketAddr, or_any_port: bool) -> Result<Self, Failure> {
+    /// What keeps any of them from starting.
+    pub async fn start(settings: NodeSettings, topics: &[Topic], servers: &Servers) -> Result<Self, Failure> {
+        let started_ms = now_ms();
         let registry = Registry::new();
         let latest = Arc::new(Mutex::new(NodeProgress::default()));
         let asked = Arc::clone(&latest);
         let not_ready: NotReady = Arc::new(move || not_ready(&asked.lock().unwrap_or_else(PoisonError::into_inner)));
-        let http = HttpServer::start(listen, or_any_port, registry.clone(), not_ready).await?;
+        let http = HttpServer::start(servers.http, servers.or_any_port, registry.clone(), not_ready).await?;
+        let grpc = GrpcListener::bind(&servers.grpc, servers.or_any_port).await?;
+        let mut identity = Identity {
+            cluster: settings.cluster.clone(),
+            node: settings.node.clone(),
+            run_id: String::new(),
+            started_ms,
+            grpc_address: grpc.address(),
+            http_address: http.address(),
+        };
+        let logs = Logs::new(settings.kafka.clone(), topics.iter().map(|topic| topic.topic.clone()));
         let node = NodeHandle::start(settings, &registry)
             .await
             .map_err(|error| start_failure(&error))?;
-        let pipeline = Self { node, http, latest };
+        identity.run_id = node.run_id().to_owned();
+        let (drain, draining) = watch::channel(false);
+        let progress = Box::new(node.progress_reader());
+        let source = Source::new(identity, topics.to_vec(), node.lake().clone(), logs, progress, draining);
+        let grpc = grpc.serve(source, drain, &registry)?;
+        let pipeline = Self {
+            node,
+            http,
+            grpc,
+            latest,
+        };
         pipeline.progress();
         Ok(pipeline)
     }
@@ -95,6 +130,11 @@ impl Pipeline {
     /// Where the HTTP server listens.
     pub fn http_address(&self) -> SocketAddr {
         self.http.address()
+    }
+
+    /// Where the gRPC server listens.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc.address()
     }
 
     /// The node.
@@ -109,9 +149,12 @@ impl Pipeline {
         progress
     }
 
-    /// Stops: staged work is committed or dropped, within [`STOP_DEADLINE`].
+    /// Stops: health says so first; staged work is committed or dropped, within [`STOP_DEADLINE`].
     pub async fn stop(self) -> StopReport {
-        self.node.stop(STOP_DEADLINE).await
+        self.grpc.drain();
+        let report = self.node.stop(STOP_DEADLINE).await;
+        self.grpc.stop().await;
+        report
     }
 }
 
@@ -129,7 +172,7 @@ fn start_failure(error: &StartError) -> Failure {
 }
 
 /// Why the node is not ready: topics that have not begun, fail or wait for an operator.
-fn not_ready(progress: &NodeProgress) -> Option<String> {
+pub fn not_ready(progress: &NodeProgress) -> Option<String> {
     if progress.topics.is_empty() {
         return Some("the node is starting".to_owned());
     }
@@ -139,7 +182,7 @@ fn not_ready(progress: &NodeProgress) -> Option<String> {
         .flat_map(|topic| {
             let reason = match &topic.state {
                 TopicState::Starting => "starting".to_owned(),
-                TopicState::Retrying { error, attempt } => format!("attempt {attempt} failed: {error}"),
+                TopicState::Retrying { error, attempt, .. } => format!("attempt {attempt} failed: {error}"),
                 TopicState::Stopped(stopped) => format!("stopped: [{}] {}", stopped.code, stopped.message),
                 TopicState::Running | TopicState::Idle => return stopped_partitions(topic),
             };
@@ -214,6 +257,7 @@ mod tests {
         progress.topics.push(topic(
             "d",
             TopicState::Retrying {
+                code: "kafka",
                 error: "away".into(),
                 attempt: 3,
             },

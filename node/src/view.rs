@@ -156,18 +156,10 @@ pub fn table_name(topic: &Topic) -> Result<TableName, Failure> {
 /// # Errors
 /// When the catalog or Kafka cannot be reached.
 pub async fn look(topics: &[Topic], lake: Option<&Lake>, kafka: &KafkaSettings) -> Result<Vec<TopicView>, Failure> {
-    let mut tables = Vec::with_capacity(topics.len());
-    for topic in topics {
-        let name = table_name(topic)?;
-        let loaded = match lake {
-            Some(lake) => lake.load(&name).await.map_err(|error| lake_failure(&error))?,
-            None => None,
-        };
-        tables.push(loaded.map(|table| TableView {
-            size: TableSize::of(&table),
-            state: table.stream_state(),
-        }));
-    }
+    let tables = match lake {
+        Some(lake) => look_at_tables(topics, lake).await?,
+        None => topics.iter().map(|_| None).collect(),
+    };
     let logs: Vec<_> = topics
         .iter()
         .map(|topic| watermarks(kafka.clone(), topic.topic.clone()))
@@ -201,20 +193,30 @@ async fn identities(topics: &[Topic], kafka: &KafkaSettings) -> Result<Vec<Optio
     Ok(found)
 }
 
+/// The table of each topic; `None` where there is none yet.
+///
+/// # Errors
+/// When the catalog cannot be reached or a table not be read.
+pub async fn look_at_tables(topics: &[Topic], lake: &Lake) -> Result<Vec<Option<TableView>>, Failure> {
+    let mut tables = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let name = table_name(topic)?;
+        let loaded = lake.load(&name).await.map_err(|error| lake_failure(&error))?;
+        tables.push(loaded.map(|table| TableView {
+            size: TableSize::of(&table),
+            state: table.stream_state(),
+        }));
+    }
+    Ok(tables)
+}
+
 /// Low and high watermark by partition; `None` where Kafka has no such topic.
 pub type Watermarks = Option<BTreeMap<PartitionId, OffsetRange>>;
 
 /// Asks on a thread of its own: the client blocks, also when it is dropped.
 pub fn watermarks(kafka: KafkaSettings, topic: String) -> tokio::task::JoinHandle<Result<Watermarks, ConsumerError>> {
     tokio::task::spawn_blocking(move || {
-        let options = ReaderOptions {
-            group: "tapehouse-offsets".into(),
-            queue_kib: 1024,
-            max_records: 1,
-            max_bytes: 1,
-            linger: Duration::ZERO,
-        };
-        let reader = TopicReader::open(&kafka, &topic, options)?;
+        let reader = log_reader(&kafka, &topic)?;
         let partitions = match reader.partitions(KAFKA_TIMEOUT) {
             Err(ConsumerError::TopicAbsent(_)) => return Ok(None),
             other => other?,
@@ -222,6 +224,21 @@ pub fn watermarks(kafka: KafkaSettings, topic: String) -> tokio::task::JoinHandl
         let range = |partition| Ok((partition, reader.watermarks(partition, KAFKA_TIMEOUT)?));
         partitions.into_iter().map(range).collect::<Result<_, _>>().map(Some)
     })
+}
+
+/// A client that is asked about a topic's log and reads nothing. It blocks, also when it is dropped.
+///
+/// # Errors
+/// When the settings make no client.
+pub fn log_reader(kafka: &KafkaSettings, topic: &str) -> Result<TopicReader, ConsumerError> {
+    let options = ReaderOptions {
+        group: "tapehouse-offsets".into(),
+        queue_kib: 1024,
+        max_records: 1,
+        max_bytes: 1,
+        linger: Duration::ZERO,
+    };
+    TopicReader::open(kafka, topic, options)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use crate::cli::Global;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, Grpc, LogFormat};
 use crate::console::{Live, OutputFormat, logs, print, print_json};
 use crate::demo::{Place, Screen, Stage, StageOptions, Summary, introduction};
 use crate::exit::{Exit, Failure};
-use crate::pipeline::TICK;
+use crate::pipeline::{Servers, TICK};
 use crate::signals::StopSignals;
 
 const EXAMPLES: &str = "\
@@ -44,6 +44,9 @@ pub struct Args {
     /// Port of /metrics on 127.0.0.1; a free one where it is taken
     #[arg(long, value_name = "PORT", default_value_t = 9464)]
     port: u16,
+    /// Port of gRPC on 127.0.0.1; a free one where it is taken
+    #[arg(long, value_name = "PORT", default_value_t = 50051)]
+    grpc_port: u16,
 }
 
 /// Runs the demo until the time is over or a signal comes.
@@ -57,7 +60,11 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let options = StageOptions {
         rate_per_s: f64::from(args.rate),
         seed: args.seed,
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
+        servers: Servers {
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
+            grpc: Grpc::local(args.grpc_port),
+            or_any_port: true,
+        },
     };
     let stage = Stage::build(Place::make(args.dir.as_deref())?, &options).await?;
     let folder = stage.place().folder().to_owned();

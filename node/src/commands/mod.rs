@@ -11,11 +11,13 @@ use crate::diagnosis::diagnose;
 use crate::exit::Failure;
 use crate::view::{look, open_lake};
 
+pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod doctor;
 mod dry_run;
+mod endpoint;
 pub mod explain;
 pub mod generate;
 pub mod offsets;
@@ -24,6 +26,8 @@ pub mod run;
 pub mod status;
 pub mod tables;
 pub mod verify;
+
+use endpoint::{Answers, EndpointArgs};
 
 /// Begins to log for a command that only reads: warnings and errors, unless the user asked for more.
 fn quiet_logs(config: &Config) {
@@ -35,10 +39,12 @@ fn quiet_logs(config: &Config) {
     logs::init(config.log_format, filter);
 }
 
-/// Tables and Kafka as they are for the topics meant by `names`, from configuration alone.
-async fn look_at(names: &[String], global: &Global) -> Result<v1::ListOffsetsResponse, Failure> {
-    let config = Config::load(&global.flags(), &[Part::Kafka, Part::Lake])?;
-    quiet_logs(&config);
+/// The topics meant by `names`: as a node tells where one is to be asked, else as tables and Kafka are.
+async fn look_at(names: &[String], node: &EndpointArgs, global: &Global) -> Result<v1::ListOffsetsResponse, Failure> {
+    let config = match node.answers(global, &[Part::Kafka, Part::Lake]).await? {
+        Answers::Node(client) => return client.offsets(names).await,
+        Answers::Here(config) => config,
+    };
     let topics = config.topics_meant(names)?;
     let lake = open_lake(lake_settings(&config)?).await?;
     let views = look(&topics, lake.as_ref(), &kafka_settings(&config)?).await?;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tapehouse_proto::v1;
 
+use super::EndpointArgs;
 use crate::answer::time_ms;
 use crate::cli::Global;
 use crate::commands::repair;
@@ -13,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   tapehouse offsets                     every configured topic
   tapehouse offsets trades              one, by short name, topic or table
+  tapehouse offsets --endpoint 127.0.0.1:50051      asks a node
   tapehouse offsets -o json | jq '.topics[] | {topic, lag}'
 
 COMMITTED is the next offset that the table has not: it comes from the table, never from the consumer group.";
@@ -26,6 +28,8 @@ pub struct Args {
     /// Topics, by short name, topic or table [default: all]
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
+    #[command(flatten)]
+    node: EndpointArgs,
 }
 
 /// Decisions about what a table records.
@@ -42,7 +46,7 @@ enum Action {
 /// Shows how far each table is, partition by partition.
 ///
 /// # Errors
-/// Bad configuration; Kafka or catalog out of reach.
+/// Bad configuration; Kafka, catalog or node out of reach.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     match &args.action {
         Some(Action::AdoptTopic(args)) => return repair::adopt::run(args, global).await,
@@ -50,7 +54,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         Some(Action::Rebuild(args)) => return repair::rebuild::run(args, global).await,
         None => {}
     }
-    let answer = super::look_at(&args.topics, global).await?;
+    let answer = super::look_at(&args.topics, &args.node, global).await?;
     match global.output {
         OutputFormat::Json => print_json(&json!({ "topics": answer.topics.iter().map(as_json).collect::<Vec<_>>() })),
         OutputFormat::Table => print(&as_table(&answer.topics)),

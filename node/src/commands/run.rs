@@ -12,7 +12,7 @@ use crate::config::{Config, Part, Topic};
 use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_client, registry_failure};
 use crate::console::{Live, OutputFormat, Style, grouped, logs, print, print_json};
 use crate::exit::{Exit, Failure};
-use crate::pipeline::{Pipeline, TICK, Totals, node_settings};
+use crate::pipeline::{Pipeline, Servers, TICK, Totals, node_settings};
 use crate::process::Usage;
 use crate::signals::StopSignals;
 use crate::view::look;
@@ -79,11 +79,17 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let mut settings = node_settings(&config, &topics)?;
     settings.cut_at_end = args.until_caught_up;
     settings.take_over = args.take_over;
-    let pipeline = Pipeline::start(settings, config.http_listen, args.until_caught_up).await?;
+    let servers = Servers {
+        http: config.http_listen,
+        grpc: config.grpc.clone(),
+        or_any_port: args.until_caught_up,
+    };
+    let pipeline = Pipeline::start(settings, &topics, &servers).await?;
     tracing::info!(
         node = config.node,
         cluster = config.cluster,
         http = %pipeline.http_address(),
+        grpc = %pipeline.grpc_address(),
         layers = args.layers.join(","),
         topics = topics.len(),
         "running"
@@ -227,7 +233,7 @@ fn progress_line(progress: &NodeProgress) -> String {
             TopicState::Starting => style.dim("starting"),
             TopicState::Running => format!("lag {}", grouped(behind)),
             TopicState::Idle => style.good("up to date"),
-            TopicState::Retrying { error, attempt } => style.warn(&format!("retry {attempt}: {error}")),
+            TopicState::Retrying { error, attempt, .. } => style.warn(&format!("retry {attempt}: {error}")),
             TopicState::Stopped(stopped) => style.bad(&format!("stopped: {}", stopped.message)),
         };
         format!(

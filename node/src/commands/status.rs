@@ -3,6 +3,7 @@
 use serde_json::json;
 use tapehouse_proto::v1;
 
+use super::EndpointArgs;
 use crate::answer::{standing_of, time_ms};
 use crate::cli::Global;
 use crate::console::{Align, OutputFormat, Style, Table, grouped, print, print_json, rfc3339};
@@ -15,7 +16,7 @@ Examples:
   tapehouse status -o json
   tapehouse status || alert     exit code 3 when data is stale: behind, and no commit for 5 minutes
 
-Reads tables and Kafka; no running node is needed.";
+Reads tables and Kafka; no running node is needed. With --endpoint it asks one, which also knows what its topics wait for.";
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -24,14 +25,16 @@ pub struct Args {
     /// Topics, by short name, topic or table [default: all]
     #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
+    #[command(flatten)]
+    node: EndpointArgs,
 }
 
 /// Shows how each topic stands.
 ///
 /// # Errors
-/// Bad configuration; Kafka or catalog out of reach.
+/// Bad configuration; Kafka, catalog or node out of reach.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
-    let answer = super::look_at(&args.topics, global).await?;
+    let answer = super::look_at(&args.topics, &args.node, global).await?;
     match global.output {
         OutputFormat::Json => print_json(&as_json(&answer)),
         OutputFormat::Table => print(&as_table(&answer.topics)),

@@ -1,9 +1,10 @@
 //! `tapehouse tables`
 
 use serde_json::json;
-use tapehouse_lake::{Lake, LakeError};
+use tapehouse_lake::Lake;
 use tapehouse_proto::v1;
 
+use super::{Answers, EndpointArgs};
 use crate::answer::{self, time_ms};
 use crate::cli::Global;
 use crate::config::{Config, Part};
@@ -24,19 +25,19 @@ pub struct Args {
     /// Shows the folder of each table
     #[arg(long)]
     locations: bool,
+    #[command(flatten)]
+    node: EndpointArgs,
 }
 
 /// Shows the tables of the catalog and their sizes.
 ///
 /// # Errors
-/// Bad configuration; a catalog or table that cannot be read.
+/// Bad configuration; a catalog or table that cannot be read, a node that does not answer.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
-    let config = Config::load(&global.flags(), &[Part::Lake])?;
-    super::quiet_logs(&config);
-    let lake = Lake::open_existing(lake_settings(&config)?)
-        .await
-        .map_err(|error| lake_failure(&error))?;
-    let tables = list(&lake).await.map_err(|error| lake_failure(&error))?;
+    let tables = match args.node.answers(global, &[Part::Lake]).await? {
+        Answers::Node(client) => client.tables().await?,
+        Answers::Here(config) => list(&config).await?,
+    };
     match global.output {
         OutputFormat::Json => print_json(&json!({ "tables": tables.iter().map(as_json).collect::<Vec<_>>() })),
         OutputFormat::Table => print(&as_table(&tables, args.locations)),
@@ -44,13 +45,13 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-async fn list(lake: &Lake) -> Result<Vec<v1::Table>, LakeError> {
-    let mut tables = Vec::new();
-    for name in lake.list_tables().await? {
-        // A table that was dropped since the list was made is no longer there.
-        tables.extend(lake.load(&name).await?.as_ref().map(answer::table));
-    }
-    Ok(tables)
+async fn list(config: &Config) -> Result<Vec<v1::Table>, Failure> {
+    let lake = Lake::open_existing(lake_settings(config)?).await;
+    let lake = lake.map_err(|error| lake_failure(&error))?;
+    let names = lake.list_tables().await.map_err(|error| lake_failure(&error))?;
+    answer::tables(&lake, &names)
+        .await
+        .map_err(|error| lake_failure(&error))
 }
 
 fn as_json(table: &v1::Table) -> serde_json::Value {

@@ -28,6 +28,8 @@ pub enum Kind {
     CatalogUri,
     /// Where the tables' files are.
     Warehouse,
+    /// Where a node serves gRPC: `host:port`, `http://host:port` or `https://host:port`.
+    Endpoint,
     /// `address:port` to listen at.
     Listen,
     /// `earliest`, `latest` or a time.
@@ -133,7 +135,9 @@ pub const PROPERTIES: &str = "kafka.properties.";
 const PROTOCOLS: &[&str] = &["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
-use Kind::{Bool, CatalogUri, Choice, Hosts, HttpUrl, Integer, Listen, LogFilter, Name, Path, Start, Text, Warehouse};
+use Kind::{
+    Bool, CatalogUri, Choice, Endpoint, Hosts, HttpUrl, Integer, Listen, LogFilter, Name, Path, Start, Text, Warehouse,
+};
 use Part::{Kafka, Lake, Node, Registry};
 
 /// All keys, in the order in which they are shown.
@@ -176,6 +180,23 @@ pub const KEYS: &[Key] = &[
     Key::new("commit.max_rows", Node, Integer { min: 1, max: 1 << 40 }, "1000000", "A commit is cut at this many rows; not set: no such limit"),
     Key::new("http.listen", Node, Listen, "\"127.0.0.1:9464\"", "Address of /metrics, /healthz and /readyz").default("127.0.0.1:9464"),
     Key::new("http.insecure", Node, Bool, "true", "Permits an address other than loopback: HTTP has no TLS and no tokens").default("false"),
+    Key::new("grpc.listen", Node, Listen, "\"127.0.0.1:50051\"", "Address of the gRPC server").default("127.0.0.1:50051"),
+    Key::new("grpc.insecure", Node, Bool, "true", "Permits an address other than loopback without TLS and tokens").default("false"),
+    Key::new("grpc.tls_certificate", Node, Path, "\"/etc/tapehouse/server.pem\"", "Certificate chain of the gRPC server"),
+    Key::new("grpc.tls_key", Node, Path, "\"/etc/tapehouse/server.key\"", "Key of that certificate"),
+    Key::new("grpc.tls_client_ca", Node, Path, "\"/etc/tapehouse/clients-ca.pem\"", "Authority of the clients' certificates; with it every client needs one"),
+    Key::new("grpc.viewer_tokens", Node, Text, "\"${TAPEHOUSE_VIEWER_TOKEN}\"", "Tokens of those who may look, separated by commas").secret(),
+    Key::new("grpc.viewer_tokens_file", Node, Path, "\"/etc/tapehouse/viewer-tokens\"", "File of such tokens, one a line"),
+    Key::new("grpc.operator_tokens", Node, Text, "\"${TAPEHOUSE_OPERATOR_TOKEN}\"", "Tokens of those who may look and change things, separated by commas").secret(),
+    Key::new("grpc.operator_tokens_file", Node, Path, "\"/etc/tapehouse/operator-tokens\"", "File of such tokens, one a line"),
+    Key::new("grpc.connection_max_age_s", Node, Integer { min: 1, max: 86_400 }, "900", "A connection is told to go at this age, in s, so that balancers can spread clients anew").default("900"),
+    Key::new("client.endpoint", Node, Endpoint, "\"https://node-1:50051\"", "The node that offsets, status, tables and cluster ask; not set: they read tables and Kafka themselves"),
+    Key::new("client.token", Node, Text, "\"${TAPEHOUSE_VIEWER_TOKEN}\"", "Token that they show").secret(),
+    Key::new("client.token_file", Node, Path, "\"/run/secrets/tapehouse-token\"", "File that holds it"),
+    Key::new("client.ca", Node, Path, "\"/etc/tapehouse/ca.pem\"", "Certificate authority of the nodes; not set: the system's"),
+    Key::new("client.certificate", Node, Path, "\"/etc/tapehouse/client.pem\"", "Certificate that commands show to a node"),
+    Key::new("client.key", Node, Path, "\"/etc/tapehouse/client.key\"", "Key of that certificate"),
+    Key::new("client.timeout_ms", Node, Integer { min: 100, max: 300_000 }, "10000", "Longest wait for a node's answer, in ms").default("10000"),
     Key::new("log.format", Node, Choice(&["text", "json"]), "\"json\"", "How log lines on stderr are written").default("text"),
     Key::new("log.level", Node, LogFilter, "\"info\"", "Which log lines are written: a level, or filters as of RUST_LOG").env("RUST_LOG").default("info"),
 ];

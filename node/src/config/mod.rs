@@ -11,6 +11,7 @@ use std::time::Duration;
 mod environment;
 mod fault;
 mod file;
+mod interfaces;
 mod keys;
 mod resolve;
 pub mod schema;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use environment::Environment;
 pub use fault::{ConfigError, Fault, nearest};
+pub use interfaces::{Client, ClientToken, Grpc, ServerTls, Tokens};
 pub use keys::Part;
 pub use secret::Secret;
 pub use topics::Topic;
@@ -167,6 +169,10 @@ pub struct Config {
     pub topics: Vec<Topic>,
     /// Address of the HTTP server.
     pub http_listen: SocketAddr,
+    /// The gRPC server.
+    pub grpc: Grpc,
+    /// The node that commands ask; `None` where they read tables and Kafka themselves.
+    pub client: Option<Client>,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.

@@ -1,13 +1,13 @@
 //! From checked values to the typed configuration; faults that only show between keys.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tapehouse_lake::{CatalogSettings, S3Credentials, S3Settings};
 
 use super::fault::{Fault, Origin};
+use super::interfaces;
 use super::resolve::Resolved;
 use super::secret::Secret;
 use super::topics::Topic;
@@ -24,7 +24,9 @@ pub fn build(
 ) -> Option<Config> {
     let kafka = kafka(&resolved, faults);
     let registry = registry(&resolved, faults);
-    let http_listen = http_listen(&resolved, insecure, faults)?;
+    let http_listen = interfaces::http_listen(&resolved, insecure, faults)?;
+    let grpc = interfaces::grpc(&resolved, insecure, faults)?;
+    let client = interfaces::client(&resolved, insecure, faults);
     let text = |key: &str| resolved.text(key).map(str::to_owned);
     Some(Config {
         file,
@@ -41,6 +43,8 @@ pub fn build(
         commit_max_rows: resolved.integer("commit.max_rows"),
         topics,
         http_listen,
+        grpc,
+        client,
         log_format: if resolved.text("log.format")? == "json" {
             LogFormat::Json
         } else {
@@ -198,15 +202,4 @@ fn s3(resolved: &Resolved, used: bool, faults: &mut Vec<Fault>) -> Option<S3Sett
         faults.push(resolved.fault("s3.endpoint", error.to_string()));
     }
     Some(settings)
-}
-
-fn http_listen(resolved: &Resolved, insecure: bool, faults: &mut Vec<Fault>) -> Option<SocketAddr> {
-    let address: SocketAddr = resolved.text("http.listen")?.parse().ok()?;
-    if !address.ip().is_loopback() && !insecure && !resolved.flag("http.insecure") {
-        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
-        let reason = format!("{address} is not a loopback address, and HTTP has neither TLS nor tokens");
-        let example = format!("[http] listen = \"{local}\", or insecure = true beside it, or the flag --insecure");
-        faults.push(resolved.fault("http.listen", reason).example(example));
-    }
-    Some(address)
 }

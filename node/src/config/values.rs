@@ -85,6 +85,7 @@ fn textual(kind: Kind, text: &str) -> Result<String, String> {
         Kind::CatalogUri => catalog_uri(text),
         Kind::Warehouse => warehouse(text),
         Kind::Listen => listen(text),
+        Kind::Endpoint => endpoint(text),
         Kind::Start => start(text),
         Kind::LogFilter => log_filter(text),
         _ => Ok(text.to_owned()),
@@ -200,6 +201,23 @@ fn listen(text: &str) -> Result<String, String> {
     }
 }
 
+fn endpoint(text: &str) -> Result<String, String> {
+    let written = match text.contains("://") {
+        true => text.trim_end_matches('/').to_owned(),
+        false => format!("http://{text}"),
+    };
+    let shown = mask_userinfo(text);
+    let wrong = || format!("`{shown}` is not host:port, http://host:port or https://host:port");
+    let url = Url::parse(&written).map_err(|_| wrong())?;
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none();
+    match (url.scheme(), url.host_str()) {
+        ("http" | "https", Some(host)) if is_bare && !host.is_empty() && url.port_or_known_default().is_some() => {
+            Ok(written)
+        }
+        _ => Err(wrong()),
+    }
+}
+
 fn start(text: &str) -> Result<String, String> {
     if matches!(text, "earliest" | "latest") || parse_time_ms(text).is_some() {
         Ok(text.to_owned())
@@ -293,5 +311,20 @@ mod tests {
             Ok(Value::Text("127.0.0.1:1".into()))
         );
         assert!(check(Kind::Listen, &Raw::Text("9464".into())).is_err());
+        for (text, written) in [
+            ("h:1", "http://h:1"),
+            ("https://h:1/", "https://h:1"),
+            ("[::1]:5", "http://[::1]:5"),
+        ] {
+            let value = check(Kind::Endpoint, &Raw::Text(text.into()));
+            assert_eq!(value, Ok(Value::Text(written.into())));
+        }
+        for bad in ["ftp://h:1", "http://u:hunter2@h:1", "https://h:1/path", ":1", "http://"] {
+            let reason = reason(Kind::Endpoint, bad);
+            assert!(
+                reason.contains("host:port") && !reason.contains("hunter2"),
+                "{bad}: {reason}"
+            );
+        }
     }
 }

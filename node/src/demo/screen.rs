@@ -17,12 +17,14 @@ pub fn introduction(stage: &Stage) -> String {
          \x20 Kafka     {}\n\
          \x20 registry  {}\n\
          \x20 metrics   http://{}/metrics\n\
+         \x20 gRPC      {}\n\
          \x20 tables    {}\n\n\
          {}\n{}\n\n{}\n{}\n",
         style.bold("Tapehouse demo: Kafka, Schema Registry, generator and node in one process"),
         stage.bootstrap_servers(),
         stage.registry_url(),
         stage.http_address(),
+        stage.grpc_address(),
         place.folder().display(),
         style.bold("Query the tables meanwhile. DuckDB (pip install duckdb):"),
         queries::duckdb(place),
@@ -94,7 +96,7 @@ fn topic_line(topic: &TopicProgress, style: Style) -> String {
         .sum();
     let quantile = |quantile| topic.freshness.quantile_ms(quantile);
     let state = match &topic.state {
-        TopicState::Retrying { error, attempt } => style.warn(&format!("retry {attempt}: {error}")),
+        TopicState::Retrying { error, attempt, .. } => style.warn(&format!("retry {attempt}: {error}")),
         TopicState::Stopped(stopped) => style.bad(&stopped.message),
         _ => match (quantile(0.5), quantile(0.99)) {
             (Some(p50), Some(p99)) => style.good(&format!("p50 {p50} ms, p99 {p99} ms")),

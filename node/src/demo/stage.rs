@@ -21,7 +21,7 @@ use crate::check::{Deep, TableCheck, check};
 use crate::config::Topic;
 use crate::connect::{lake_failure, registry_failure};
 use crate::exit::Failure;
-use crate::pipeline::{Pipeline, TICK, Totals, topic_settings};
+use crate::pipeline::{Pipeline, Servers, TICK, Totals, topic_settings};
 use crate::view::table_name;
 
 const PARTITIONS: i32 = 4;
@@ -30,14 +30,13 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 const MEMORY_BUDGET_BYTES: u64 = 256 << 20;
 
 /// What is to be shown.
-#[derive(Clone, Debug)]
 pub struct StageOptions {
     /// Records per second, all topics together.
     pub rate_per_s: f64,
     /// Seed of the generator.
     pub seed: u64,
-    /// Address of the HTTP server; another port is taken where this one is.
-    pub listen: SocketAddr,
+    /// Where the node is asked.
+    pub servers: Servers,
 }
 
 /// A running demo.
@@ -96,7 +95,7 @@ impl Stage {
             take_over: false,
             cut_at_end: false,
         };
-        let pipeline = Pipeline::start(settings, options.listen, true).await?;
+        let pipeline = Pipeline::start(settings, &topics, &options.servers).await?;
         let stop = Arc::new(AtomicBool::new(false));
         let produced = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&produced);
@@ -145,6 +144,11 @@ impl Stage {
     /// The HTTP server's address.
     pub fn http_address(&self) -> SocketAddr {
         self.pipeline.http_address()
+    }
+
+    /// The gRPC server's address.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.pipeline.grpc_address()
     }
 
     /// Records produced so far, and how far the node is.
