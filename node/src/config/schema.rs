@@ -100,6 +100,7 @@ fn of_kind(kind: Kind) -> Value {
         Kind::HttpUrl => pattern("^[hH][tT][tT][pP][sS]?://[^/?#@\\s]+([/?#]\\S*)?$"),
         Kind::CatalogUri => pattern("^[a-z0-9+]+://\\S"),
         Kind::Warehouse => pattern("^(/|[a-z0-9]+://)\\S"),
+        Kind::Endpoint => pattern("^([hH][tT][tT][pP][sS]?://)?[^/?#@\\s]+/?$"),
         Kind::Listen => pattern(":[0-9]{1,5}$"),
         Kind::Start => pattern("^(earliest|latest|[+-]?[0-9].*)$"),
         _ => pattern("\\S"),

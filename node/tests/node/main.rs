@@ -5,4 +5,5 @@ mod command_line;
 mod configuration;
 mod demo;
 mod documentation;
+mod grpc;
 mod support;
