@@ -21,6 +21,8 @@ uri = "sqlite://$D/lake/catalog.db"
 path = "file://$D/lake/warehouse"
 [http]
 listen = "127.0.0.1:0"
+[grpc]
+listen = "127.0.0.1:0"
 [[topics]]
 topic = "$TOPIC"
 table = "bronze.tapehouse"

@@ -86,6 +86,7 @@ impl Servers {
             .env("ICEBERG_CATALOG_URI", format!("sqlite://{}", catalog(folder).display()))
             .env("ICEBERG_WAREHOUSE_PATH", folder.join("warehouse"))
             .env("TAPEHOUSE__HTTP__LISTEN", "127.0.0.1:0")
+            .env("TAPEHOUSE__GRPC__LISTEN", "127.0.0.1:0")
             .arg("--state-dir")
             .arg(folder.join("state"));
         command

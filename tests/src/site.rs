@@ -53,7 +53,7 @@ impl Site {
     /// When the folder cannot be written.
     pub fn new(folder: &Path, servers: &Servers, topics: &[Topic], settings: &str) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(Error::io(folder.display().to_string()))?;
-        let mut text = format!("{settings}\n[http]\nlisten = \"127.0.0.1:0\"\n");
+        let mut text = format!("{settings}\n[http]\nlisten = \"127.0.0.1:0\"\n[grpc]\nlisten = \"127.0.0.1:0\"\n");
         for Topic { topic, table } in topics {
             text.push_str(&format!(
                 "\n[[topics]]\ntopic = \"{topic}\"\ntable = \"{table}\"\ntimestamp_fields = [\"trade_timestamp\", \"event_timestamp\"]\nevent_time_field = \"event_timestamp\"\n"

@@ -198,6 +198,14 @@ fn http_beyond_loopback_is_said_aloud() {
     );
     assert!(faults("[http]\nlisten = \"0.0.0.0:9464\"\ninsecure = true\n").is_empty());
     assert!(faults("[http]\nlisten = \"[::1]:9464\"\n").is_empty());
+    let open = "[grpc]\nlisten = \"0.0.0.0:50051\"\n";
+    let tls = "tls_certificate = \"c.pem\"\ntls_key = \"c.key\"\n";
+    let tokens = "operator_tokens_file = \"tokens\"\n";
+    assert_fault(open, "grpc.listen", "neither TLS");
+    assert_fault(&format!("{open}{tls}"), "grpc.listen", "no tokens");
+    assert_fault(&format!("{open}{tokens}"), "grpc.listen", "no TLS");
+    assert!(faults(&format!("{open}{tls}{tokens}")).is_empty());
+    assert!(faults(&format!("{open}insecure = true\n")).is_empty());
 }
 
 #[test]

@@ -31,7 +31,14 @@ pub(super) async fn checks(config: &Config) -> Vec<Check> {
     }
     checks.push(Check::of("memory", "internal", async { memory(config.memory_budget_bytes) }).await);
     checks.push(Check::of("file descriptors", "internal", async { Ok(file_descriptors()) }).await);
-    checks.push(Check::of("port http", "port_taken", async { port(config.http_listen) }).await);
+    checks.push(
+        Check::of("port http", "port_taken", async {
+            port("http.listen", config.http_listen)
+        })
+        .await,
+    );
+    let grpc = async { port("grpc.listen", config.grpc.listen) };
+    checks.push(Check::of("port grpc", "port_taken", grpc).await);
     checks
 }
 
@@ -110,16 +117,16 @@ fn file_descriptors() -> Finding {
 }
 
 /// Whether the address can be listened at. A node that runs already holds it, which is as it should be.
-fn port(address: std::net::SocketAddr) -> Found {
+fn port(key: &str, address: std::net::SocketAddr) -> Found {
     match TcpListener::bind(address) {
         Ok(_) => Ok(Finding::Good(format!("{address} is free"))),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(Finding::Odd(
             format!("{address} is in use"),
-            "fine where this node runs already; else set another address: http.listen".to_owned(),
+            format!("fine where this node runs already; else set another address: {key}"),
         )),
         Err(error) => Err(Failure::failed(format!("{address}: {error}"))
             .code("port_taken")
-            .hint("set another address: http.listen")),
+            .hint(format!("set another address: {key}"))),
     }
 }
 
@@ -145,6 +152,9 @@ mod tests {
     #[test]
     fn a_taken_port_is_odd() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(matches!(port(taken.local_addr().unwrap()), Ok(Finding::Odd(..))));
+        assert!(matches!(
+            port("http.listen", taken.local_addr().unwrap()),
+            Ok(Finding::Odd(..))
+        ));
     }
 }

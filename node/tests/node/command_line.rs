@@ -151,6 +151,7 @@ fn run_waits_for_kafka_and_stops_at_sigterm() {
     let env = nobody_there(folder.path());
     let mut env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
     env.push(("TAPEHOUSE__HTTP__LISTEN", "127.0.0.1:0"));
+    env.push(("TAPEHOUSE__GRPC__LISTEN", "127.0.0.1:0"));
     let mut child = command(folder.path(), &["run"], &env).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(3));
     assert!(child.try_wait().unwrap().is_none(), "run must keep retrying");
