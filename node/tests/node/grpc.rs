@@ -121,38 +121,7 @@ fn a_node_tells_what_tables_and_kafka_tell() {
         assert!(before <= told && told <= after, "{before} {told} {after}");
     }
 
-    let status = run(folder.path(), &asked("status"), &[]);
-    let status = status.assert_code(0).json();
-    assert_eq!(
-        (&status["cluster"], &status["stale"]),
-        (&"demo".into(), &false.into()),
-        "{status}"
-    );
-    let tables = run(folder.path(), &asked("tables"), &[]).json();
-    let names = |tables: &Value| -> Vec<String> {
-        let tables = tables["tables"].as_array().unwrap().iter();
-        tables
-            .map(|table| format!("{} {}", table["table"], table["location"]))
-            .collect()
-    };
-    assert_eq!(
-        names(&tables),
-        names(&run(folder.path(), &["tables", "-o", "json"], &env).json())
-    );
-    let cluster = run(folder.path(), &asked("cluster"), &[]);
-    let cluster = cluster.assert_code(0).json();
-    let node = &cluster["nodes"][0];
-    assert_eq!(
-        (&node["id"], &node["health"]),
-        (&"demo-1".into(), &"ready".into()),
-        "{cluster}"
-    );
-    assert_eq!(node["grpc_address"], demo.grpc.as_str());
-    assert!(
-        node["topics"][0]["freshness_ms"]["p50"].as_i64().unwrap() >= 0,
-        "{cluster}"
-    );
-
+    assert_the_other_views_agree(folder.path(), &demo.grpc, &env);
     let one = run(folder.path(), &["offsets", "trades", "--endpoint", &demo.grpc], &[]);
     assert!(
         one.stdout.contains("raw.trades") && !one.stdout.contains("orderbook"),
@@ -165,6 +134,43 @@ fn a_node_tells_what_tables_and_kafka_tell() {
     demo.child.wait().unwrap();
     let gone = run(folder.path(), &["cluster", "--endpoint", &demo.grpc], &[]);
     gone.assert_code(4).assert_stderr("[node_unreachable]");
+}
+
+/// Status, tables and cluster.
+#[track_caller]
+fn assert_the_other_views_agree(folder: &Path, grpc: &str, env: &[(&str, &str)]) {
+    let asked = |name| run(folder, &[name, "--endpoint", grpc, "-o", "json"], &[]);
+    let status = asked("status");
+    let status = status.assert_code(0).json();
+    assert_eq!(
+        (&status["cluster"], &status["stale"]),
+        (&"demo".into(), &false.into()),
+        "{status}"
+    );
+    let tables = asked("tables").json();
+    let names = |tables: &Value| -> Vec<String> {
+        let tables = tables["tables"].as_array().unwrap().iter();
+        tables
+            .map(|table| format!("{} {}", table["table"], table["location"]))
+            .collect()
+    };
+    assert_eq!(
+        names(&tables),
+        names(&run(folder, &["tables", "-o", "json"], env).json())
+    );
+    let cluster = asked("cluster");
+    let cluster = cluster.assert_code(0).json();
+    let node = &cluster["nodes"][0];
+    assert_eq!(
+        (&node["id"], &node["health"]),
+        (&"demo-1".into(), &"ready".into()),
+        "{cluster}"
+    );
+    assert_eq!(node["grpc_address"], grpc);
+    assert!(
+        node["topics"][0]["freshness_ms"]["p50"].as_i64().unwrap() >= 0,
+        "{cluster}"
+    );
 }
 
 /// A node whose Kafka and registry are away: gRPC serves all the same.
