@@ -172,7 +172,8 @@ fn routes(source: &Arc<Source>) -> Result<Routes, tonic_reflection::server::Erro
 
 fn tls(files: &ServerTls) -> Result<ServerTlsConfig, ConfigError> {
     let read = |key: &str, path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| Fault::new(key, format!("{} cannot be read: {error}", path.display())))
+        let read = std::fs::read(path);
+        read.map_err(|error| ConfigError::from(Fault::new(key, format!("{} cannot be read: {error}", path.display()))))
     };
     let certificate = read("grpc.tls_certificate", &files.certificate)?;
     let key = read("grpc.tls_key", &files.key)?;
