@@ -43,6 +43,7 @@ fn partition(view: &PartitionView) -> v1::PartitionOffsets {
         log_start_offset: view.log.map(|log| log.start),
         high_watermark: view.log.map(|log| log.end),
         lag: view.lag(),
+        stopped: None,
     }
 }
 

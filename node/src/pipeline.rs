@@ -14,7 +14,9 @@ use tapehouse_kafka::consumer::StartOffsets;
 use tokio::sync::watch;
 
 use crate::config::{Config, ConfigError, Fault, Grpc, Start, Topic};
-use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_failure, registry_settings};
+use crate::connect::{
+    consumer_failure, kafka_settings, lake_failure, lake_settings, registry_failure, registry_settings,
+};
 use crate::console::now_ms;
 use crate::exit::{Failure, chain};
 use crate::grpc::{GrpcListener, GrpcServer, Identity, Logs, Source};
@@ -108,7 +110,9 @@ impl Pipeline {
             grpc_address: grpc.address(),
             http_address: http.address(),
         };
-        let logs = Logs::new(settings.kafka.clone(), topics.iter().map(|topic| topic.topic.clone()));
+        let names = topics.iter().map(|topic| topic.topic.clone());
+        let logs =
+            Logs::new(settings.kafka.clone(), names).map_err(|error| consumer_failure(&error, &settings.kafka))?;
         let node = NodeHandle::start(settings, &registry)
             .await
             .map_err(|error| start_failure(&error))?;

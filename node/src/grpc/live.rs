@@ -1,13 +1,13 @@
 //! What only the node that reads a topic knows, in the words of `tapehouse.v1`.
 
 use prost_types::Duration;
-use tapehouse_actors::{TopicProgress, TopicState};
+use tapehouse_actors::{PartitionStopped, TopicProgress, TopicState};
 use tapehouse_core::codes;
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_core::offsets::OffsetRange;
 use tapehouse_proto::v1;
 
-use super::logs::Log;
+use super::logs::{Log, Seen};
 use crate::answer;
 use crate::config::Topic;
 use crate::diagnosis::{Diagnosis, Standing, diagnose};
@@ -17,7 +17,7 @@ use crate::view::{TableView, TopicView};
 pub fn topic(
     topic: &Topic,
     table: Option<TableView>,
-    log: Log,
+    seen: Seen,
     live: Option<&TopicProgress>,
     about: (&str, &str),
     now_ms: i64,
@@ -27,9 +27,10 @@ pub fn topic(
         topic: topic.clone(),
         table,
         log: None,
+        identity: seen.identity,
     };
-    let is_known = !matches!(log, Log::Unknown);
-    view.log = match log {
+    let is_known = !matches!(seen.log, Log::Unknown);
+    view.log = match seen.log {
         Log::Unknown | Log::Absent => None,
         Log::Known(ends) => Some(ends),
         // The table may have read further than the log was known to go.
@@ -65,11 +66,26 @@ pub fn topic(
         answer.in_kafka = None;
     }
     if let Some(live) = live {
+        for partition in &mut answer.partitions {
+            let mut stopped = live
+                .partitions
+                .iter()
+                .filter(|live| live.partition == partition.partition);
+            partition.stopped = stopped.find_map(|live| live.stopped.as_ref()).map(stop);
+        }
         answer.owner_node = node.to_owned();
         answer.pipeline = Some(pipeline(&live.state));
         answer.freshness = freshness(&live.freshness);
     }
     answer
+}
+
+fn stop(stopped: &PartitionStopped) -> v1::PartitionStop {
+    v1::PartitionStop {
+        code: stopped.code.to_owned(),
+        message: stopped.message.clone(),
+        way_out: codes::find(stopped.code).map(codes::Code::way_out).unwrap_or_default(),
+    }
 }
 
 /// What a pipeline is doing.
@@ -132,10 +148,11 @@ mod tests {
             state,
             ..TopicProgress::default()
         };
+        let seen = Seen { log, identity: None };
         topic(
             &Topic::of("raw.trades"),
             Some(table),
-            log,
+            seen,
             Some(&live),
             ("c", "n1"),
             NOW,

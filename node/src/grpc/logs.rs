@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use tapehouse_core::offsets::{OffsetRange, PartitionId};
 use tapehouse_core::identity::TopicIdentity;
+use tapehouse_core::offsets::{OffsetRange, PartitionId};
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::{ConsumerError, TopicReader};
 

@@ -10,7 +10,7 @@ use tapehouse_proto::v1;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, watch};
 
-use super::logs::{Log, Logs};
+use super::logs::Logs;
 use super::refusal::Refusal;
 use super::{Identity, live};
 use crate::config::Topic;
@@ -132,9 +132,9 @@ impl Source {
         let progress = self.progress();
         let (about, now_ms) = ((self.identity.cluster.as_str(), self.identity.node.as_str()), now_ms());
         let answers = self.topics.iter().zip(tables).map(|(topic, table)| {
-            let log = logs.remove(&topic.topic).unwrap_or(Log::Unknown);
+            let seen = logs.remove(&topic.topic).unwrap_or_default();
             let live = progress.topics.iter().find(|live| live.topic == topic.topic);
-            live::topic(topic, table, log, live, about, now_ms)
+            live::topic(topic, table, seen, live, about, now_ms)
         });
         Ok(answers.collect())
     }
