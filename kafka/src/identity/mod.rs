@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tapehouse_core::identity::TopicIdentity;
@@ -72,7 +72,7 @@ impl Identities {
 
 /// Answers until the last handle is gone. Questions that came in meanwhile are put to Kafka together.
 fn serve(client: &BaseConsumer<LogContext>, waiting: &Receiver<Question>) {
-    let mut is_silent = false;
+    let (mut is_silent, mut broker) = (false, None);
     loop {
         let first = match waiting.recv_timeout(IDLE) {
             Ok(question) => Some(question),
@@ -82,7 +82,7 @@ fn serve(client: &BaseConsumer<LogContext>, waiting: &Receiver<Question>) {
         if let Some(first) = first {
             let mut questions = vec![first];
             questions.extend(waiting.try_iter().take(WAITING));
-            answer(client, questions, &mut is_silent);
+            answer(client, questions, &mut broker, &mut is_silent);
         }
         // Its own log lines and errors wait in the client's queue until somebody takes them.
         (0..LOG_LINES)
@@ -91,14 +91,21 @@ fn serve(client: &BaseConsumer<LogContext>, waiting: &Receiver<Question>) {
     }
 }
 
-fn answer(client: &BaseConsumer<LogContext>, questions: Vec<Question>, is_silent: &mut bool) {
+/// `broker` is the one that answered last, asked again until it fails.
+fn answer(client: &BaseConsumer<LogContext>, questions: Vec<Question>, broker: &mut Option<i32>, is_silent: &mut bool) {
     let names: BTreeSet<&str> = questions.iter().map(|question| question.topic.as_str()).collect();
     let names: Vec<CString> = names.into_iter().filter_map(|name| CString::new(name).ok()).collect();
-    let described = native::describe(client, &names, TIMEOUT);
+    let any = match *broker {
+        Some(broker) => Ok(broker),
+        None => any_broker(client, &questions[0].topic),
+    };
+    let described =
+        any.and_then(|broker| native::describe(client, broker, &names, TIMEOUT).map(|found| (broker, found)));
+    *broker = described.as_ref().ok().map(|(broker, _)| *broker);
     for Question { topic, answer } in questions {
         let found = match &described {
             Err(error) => Err(error.clone().into()),
-            Ok(described) => match described.topics.get(&topic) {
+            Ok((_, described)) => match described.topics.get(&topic) {
                 None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {
                     Err(ConsumerError::TopicAbsent(topic))
                 }
@@ -117,6 +124,13 @@ fn answer(client: &BaseConsumer<LogContext>, questions: Vec<Question>, is_silent
         // Who asked may be gone: its pipeline was torn down.
         let _ = answer.send(found);
     }
+}
+
+/// Id of a broker that answers.
+fn any_broker(client: &BaseConsumer<LogContext>, topic: &str) -> Result<i32, KafkaError> {
+    let metadata = client.fetch_metadata(Some(topic), TIMEOUT)?;
+    let broker = metadata.brokers().first().map(|broker| broker.id());
+    broker.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable))
 }
 
 #[cfg(test)]

@@ -31,20 +31,22 @@ pub(super) struct Described {
     pub(super) topics: BTreeMap<String, TopicAnswer>,
 }
 
-/// Asks for the cluster's id and the ids of `topics`, both at once; waits at most `timeout`.
+/// Asks `broker` for the cluster's id and the ids of `topics`, both at once; waits at most `timeout`. Any broker knows them;
+/// librdkafka by itself would wait for the controller, which a mock cluster has not, and a real one not during its election.
 ///
 /// # Errors
 /// When no broker answers in time, or not as asked.
 pub(super) fn describe(
     consumer: &BaseConsumer<LogContext>,
+    broker: i32,
     topics: &[CString],
     timeout: Duration,
 ) -> Result<Described, KafkaError> {
     let client = consumer.client().native_ptr();
     // SAFETY: the client lives as long as `consumer`, which outlives this call.
     let queue = Queue(unsafe { c::rd_kafka_queue_new(client) });
-    ask_topics(client, &queue, topics, timeout)?;
-    ask_cluster(client, &queue, timeout)?;
+    ask_topics(client, &queue, broker, topics, timeout)?;
+    ask_cluster(client, &queue, broker, timeout)?;
     let deadline = Instant::now() + timeout + Duration::from_millis(500);
     let mut described = Described::default();
     let (mut has_topics, mut has_cluster) = (false, false);
@@ -79,14 +81,12 @@ pub(super) fn describe(
 fn ask_topics(
     client: *mut c::rd_kafka_t,
     queue: &Queue,
+    broker: i32,
     topics: &[CString],
     timeout: Duration,
 ) -> Result<(), KafkaError> {
-    let options = Options::new(
-        client,
-        c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        timeout,
-    )?;
+    let describe = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    let options = Options::new(client, describe, broker, timeout)?;
     let mut names: Vec<*const c_char> = topics.iter().map(|topic| topic.as_ptr()).collect();
     // SAFETY: the names live through the call, which copies them; the collection is destroyed once, after it was used.
     unsafe {
@@ -97,12 +97,9 @@ fn ask_topics(
     Ok(())
 }
 
-fn ask_cluster(client: *mut c::rd_kafka_t, queue: &Queue, timeout: Duration) -> Result<(), KafkaError> {
-    let options = Options::new(
-        client,
-        c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER,
-        timeout,
-    )?;
+fn ask_cluster(client: *mut c::rd_kafka_t, queue: &Queue, broker: i32, timeout: Duration) -> Result<(), KafkaError> {
+    let describe = c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER;
+    let options = Options::new(client, describe, broker, timeout)?;
     // SAFETY: client, options and queue are live; librdkafka copies the options.
     unsafe { c::rd_kafka_DescribeCluster(client, options.0, queue.0) };
     Ok(())
@@ -124,7 +121,12 @@ impl Drop for Queue {
 struct Options(*mut c::rd_kafka_AdminOptions_t);
 
 impl Options {
-    fn new(client: *mut c::rd_kafka_t, of: c::rd_kafka_admin_op_t, timeout: Duration) -> Result<Self, KafkaError> {
+    fn new(
+        client: *mut c::rd_kafka_t,
+        of: c::rd_kafka_admin_op_t,
+        broker: i32,
+        timeout: Duration,
+    ) -> Result<Self, KafkaError> {
         let mut reason = [0 as c_char; 256];
         // SAFETY: the client is live; the options are owned by the guard at once.
         let options = Self(unsafe { c::rd_kafka_AdminOptions_new(client, of) });
@@ -137,6 +139,11 @@ impl Options {
                 reason.len(),
             )
         };
+        if code.is_error() {
+            return Err(KafkaError::AdminOp(code.into()));
+        }
+        // SAFETY: as above.
+        let code = unsafe { c::rd_kafka_AdminOptions_set_broker(options.0, broker, reason.as_mut_ptr(), reason.len()) };
         if code.is_error() {
             return Err(KafkaError::AdminOp(code.into()));
         }

@@ -1,10 +1,9 @@
 //! Who may call what: tokens, roles, and the role that each method asks for.
 
 use subtle::{Choice, ConstantTimeEq as _};
-use tonic::Code;
 use tonic::codegen::http::{HeaderMap, header};
 
-use super::refusal::Refusal;
+use super::refusal::{Reason, Refusal};
 use crate::config::{ConfigError, Fault, Grpc, Tokens};
 
 /// A token has at least so many bytes: shorter ones can be guessed.
@@ -131,8 +130,7 @@ impl Guard {
             (Role::Anybody, None) => refused("a token is needed: authorization: Bearer TOKEN"),
             (Role::Anybody, Some(_)) => refused("the token is not known"),
             _ => Refusal::new(
-                Code::PermissionDenied,
-                "permission_denied",
+                Reason::PermissionDenied,
                 "the token is a viewer's, and this call is not for viewers",
             ),
         })
@@ -155,7 +153,7 @@ impl Guard {
 }
 
 fn refused(message: &str) -> Refusal {
-    Refusal::new(Code::Unauthenticated, "unauthenticated", message)
+    Refusal::new(Reason::Unauthenticated, message)
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -206,7 +204,7 @@ fn padded<'t>(key: &str, tokens: impl Iterator<Item = &'t str>) -> Result<Vec<Pa
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
-    use tonic::Status;
+    use tonic::{Code, Status};
 
     use super::*;
     use crate::config::Secret;

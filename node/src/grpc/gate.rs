@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 
 use super::access::{Guard, Role, method_of};
 use super::metrics::{Metrics, Record};
-use super::refusal::{CODE_KEY, Refusal, code_of_transport};
+use super::refusal::{CODE_KEY, Reason, Refusal};
 
 /// Requests in flight over all connections; health is not among them.
 pub const IN_FLIGHT_MAX: usize = 256;
@@ -53,7 +53,7 @@ impl Gate {
             }
             Arc::clone(&self.in_flight).try_acquire_owned().map(Some).map_err(|_| {
                 let message = format!("{IN_FLIGHT_MAX} requests are in flight already");
-                Refusal::new(Code::ResourceExhausted, "overloaded", message)
+                Refusal::new(Reason::Overloaded, message)
             })
         });
         (record, admitted)
@@ -85,7 +85,7 @@ impl Service<Request<Body>> for Gate {
                 Ok(Ok(answer)) => answer,
                 Err(_) => {
                     let message = format!("no answer within {DEADLINE:?}");
-                    Status::from(Refusal::new(Code::DeadlineExceeded, "deadline_exceeded", message)).into_http()
+                    Status::from(Refusal::new(Reason::DeadlineExceeded, message)).into_http()
                 }
             };
             Ok(watched(answer, record, permit))
@@ -98,7 +98,7 @@ fn watched(mut answer: Response<Body>, mut record: Record, permit: Option<OwnedS
     if let Some(code) = code_in(answer.headers()) {
         record.ended(code);
         if code != Code::Ok && !answer.headers().contains_key(CODE_KEY) {
-            let value = HeaderValue::from_static(code_of_transport(code));
+            let value = HeaderValue::from_static(Reason::of_transport(code).code());
             answer.headers_mut().insert(CODE_KEY, value);
         }
         return answer;

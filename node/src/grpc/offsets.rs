@@ -7,10 +7,10 @@ use tapehouse_proto::v1;
 use tapehouse_proto::v1::offsets_server::Offsets;
 use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::page::page;
-use super::refusal::Refusal;
+use super::refusal::{Reason, Refusal};
 use super::source::Source;
 
 const TOPICS_MAX: usize = 1000;
@@ -52,7 +52,7 @@ impl Offsets for OffsetsService {
         let places = self.0.topics_meant(&request.topics)?;
         let interval = interval(request.interval)?;
         let permit = Arc::clone(&self.0.watchers).try_acquire_owned();
-        let permit = permit.map_err(|_| Refusal::new(Code::ResourceExhausted, "overloaded", "too many watchers"))?;
+        let permit = permit.map_err(|_| Refusal::new(Reason::Overloaded, "there are too many watchers already"))?;
         let (sender, receiver) = mpsc::channel(1);
         let source = Arc::clone(&self.0);
         tokio::spawn(async move {

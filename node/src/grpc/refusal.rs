@@ -11,6 +11,80 @@ pub const CODE_KEY: &str = "tapehouse-code";
 /// Metadata key of what can be done about it; ASCII.
 pub const HINT_KEY: &str = "tapehouse-hint";
 
+/// Why a request is refused, where it is not a failure of something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No token, or one that nobody has.
+    Unauthenticated,
+    /// A token of a lower role.
+    PermissionDenied,
+    /// A topic that this node does not read.
+    NoSuchTopic,
+    /// A table that the catalog does not have.
+    NoSuchTable,
+    /// An argument that makes no sense.
+    InvalidArgument,
+    /// Bytes that are no request.
+    MalformedRequest,
+    /// A request that is too large.
+    MessageTooLarge,
+    /// A method that this version does not have.
+    NoSuchMethod,
+    /// Too much at once.
+    Overloaded,
+    /// No answer in time.
+    DeadlineExceeded,
+    /// The node stops.
+    Draining,
+    /// A bug.
+    Internal,
+}
+
+impl Reason {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::PermissionDenied => "permission_denied",
+            Self::NoSuchTopic => "no_such_topic",
+            Self::NoSuchTable => "no_such_table",
+            Self::InvalidArgument => "invalid_argument",
+            Self::MalformedRequest => "malformed_request",
+            Self::MessageTooLarge => "message_too_large",
+            Self::NoSuchMethod => "no_such_method",
+            Self::Overloaded => "overloaded",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+        }
+    }
+
+    fn status(self) -> Code {
+        match self {
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::PermissionDenied => Code::PermissionDenied,
+            Self::NoSuchTopic | Self::NoSuchTable => Code::NotFound,
+            Self::InvalidArgument => Code::InvalidArgument,
+            Self::MalformedRequest | Self::Internal => Code::Internal,
+            Self::MessageTooLarge => Code::OutOfRange,
+            Self::NoSuchMethod => Code::Unimplemented,
+            Self::Overloaded => Code::ResourceExhausted,
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::Draining => Code::Unavailable,
+        }
+    }
+
+    /// The reason of a status that was made by the transport, not by us.
+    pub fn of_transport(status: Code) -> Self {
+        match status {
+            Code::OutOfRange => Self::MessageTooLarge,
+            Code::Unimplemented => Self::NoSuchMethod,
+            Code::DeadlineExceeded | Code::Cancelled => Self::DeadlineExceeded,
+            _ => Self::MalformedRequest,
+        }
+    }
+}
+
 /// A refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -22,28 +96,32 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal; its hint is that of the code's page.
-    pub fn new(status: Code, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self::with(reason.status(), reason.code(), message.into())
+    }
+
+    fn with(status: Code, code: &'static str, message: String) -> Self {
         Self {
             status,
             code,
-            message: message.into(),
+            message,
             hint: codes::find(code).map(codes::Code::way_out),
         }
     }
 
     /// An argument that makes no sense.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Code::InvalidArgument, "invalid_argument", message)
+        Self::new(Reason::InvalidArgument, message)
     }
 
     /// The node stops.
     pub fn draining() -> Self {
-        Self::new(Code::Unavailable, "draining", "the node stops")
+        Self::new(Reason::Draining, "the node stops")
     }
 
     /// A bug: what ran for the request has panicked.
     pub fn panicked(error: &tokio::task::JoinError) -> Self {
-        Self::new(Code::Internal, "internal", error.to_string())
+        Self::new(Reason::Internal, error.to_string())
     }
 }
 
@@ -54,7 +132,7 @@ impl From<Failure> for Refusal {
             Exit::Config => Code::FailedPrecondition,
             _ => Code::Internal,
         };
-        let mut refusal = Self::new(status, failure.code, failure.message);
+        let mut refusal = Self::with(status, failure.code, failure.message);
         refusal.hint = failure.hint.or(refusal.hint);
         refusal
     }
@@ -69,16 +147,6 @@ impl From<Refusal> for Status {
             metadata.insert(HINT_KEY, hint);
         }
         Self::with_metadata(refusal.status, refusal.message, metadata)
-    }
-}
-
-/// The code of a status that was made by the transport, not by us.
-pub fn code_of_transport(status: Code) -> &'static str {
-    match status {
-        Code::OutOfRange => "message_too_large",
-        Code::Unimplemented => "no_such_method",
-        Code::DeadlineExceeded | Code::Cancelled => "deadline_exceeded",
-        _ => "malformed_request",
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use super::logs::Logs;
-use super::refusal::Refusal;
+use super::refusal::{Reason, Refusal};
 use super::{Identity, live};
 use crate::config::Topic;
 use crate::console::now_ms;
@@ -96,7 +96,7 @@ impl Source {
         if let Some(word) = words.iter().find(unknown) {
             let word: String = word.chars().take(100).collect();
             let message = format!("this node reads no topic `{word}`");
-            return Err(Refusal::new(tonic::Code::NotFound, "no_such_topic", message));
+            return Err(Refusal::new(Reason::NoSuchTopic, message));
         }
         let is_meant = |topic: &Topic| words.is_empty() || words.iter().any(|word| topic.is_meant_by(word));
         let all = self.topics.iter().enumerate();

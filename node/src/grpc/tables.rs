@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tapehouse_lake::{LoadedTable, TableName};
 use tapehouse_proto::v1;
 use tapehouse_proto::v1::tables_server::Tables;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::page::page;
-use super::refusal::Refusal;
+use super::refusal::{Reason, Refusal};
 use super::source::Source;
 use crate::answer;
 use crate::connect::lake_failure;
@@ -52,7 +52,7 @@ impl Tables for TablesService {
             Ok::<_, Failure>(loaded.as_ref().map(described))
         };
         let described = self.0.read(reading).await?.map_err(Refusal::from)?;
-        let absent = || Refusal::new(Code::NotFound, "no_such_table", format!("there is no table {name}"));
+        let absent = || Refusal::new(Reason::NoSuchTable, format!("there is no table {name}"));
         Ok(Response::new(described.ok_or_else(absent)?))
     }
 }

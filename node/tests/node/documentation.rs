@@ -69,7 +69,7 @@ fn the_sources_use_the_codes_of_the_list_and_no_others() {
 fn the_index_names_each_code_with_its_title_and_no_page_is_an_orphan() {
     let folder = project().join("docs/errors");
     let index = std::fs::read_to_string(folder.join("README.md")).unwrap();
-    for met in [Met::Pipeline, Met::Record, Met::Command] {
+    for met in [Met::Pipeline, Met::Record, Met::Command, Met::Request] {
         let section = index
             .split(&format!("\n## {}\n", met.heading()))
             .nth(1)
