@@ -6,7 +6,16 @@ use std::fmt;
 use rdkafka::ClientConfig;
 
 /// librdkafka properties that load or run code. They never pass through from a configuration.
-const FORBIDDEN: [&str; 2] = ["plugin.library.paths", "sasl.kerberos.kinit.cmd"];
+const FORBIDDEN: [&str; 8] = [
+    "plugin.library.paths",
+    "ssl.engine.location",
+    "ssl.engine.id",
+    "ssl.providers",
+    "sasl.kerberos.kinit.cmd",
+    "sasl.kerberos.keytab",
+    "sasl.kerberos.principal",
+    "sasl.kerberos.service.name",
+];
 
 /// Addresses and properties for every Kafka client of a node.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! From the configuration to the settings of the clients.
 
-use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::producer::ProducerError;
 use tapehouse_kafka::registry::{RegistryAuth, RegistryClient, RegistryError, RegistrySettings};
+use tapehouse_kafka::{AccessError, KafkaSettings};
 use tapehouse_lake::{LakeError, LakeSettings};
 
 use crate::config::{Config, ConfigError, Fault, RegistryLogin};
@@ -111,6 +111,7 @@ pub fn registry_failure(error: &RegistryError) -> Failure {
 pub fn consumer_failure(error: &ConsumerError, settings: &KafkaSettings) -> Failure {
     match error {
         ConsumerError::Kafka(_) => kafka_unreachable(chain(error), settings),
+        ConsumerError::Access(refusal) => access_failure(refusal),
         _ => Failure::failed(chain(error)).code(error.code()),
     }
 }
@@ -121,9 +122,16 @@ pub fn producer_failure(error: &ProducerError, settings: &KafkaSettings) -> Fail
         ProducerError::Forbidden(_) | ProducerError::Settings(_) => {
             ConfigError::from(Fault::new("kafka.properties", chain(error))).into()
         }
+        ProducerError::Access(refusal) => access_failure(refusal),
         ProducerError::Unreachable { .. } | ProducerError::Stalled => kafka_unreachable(chain(error), settings),
         _ => Failure::failed(chain(error)).code("kafka"),
     }
+}
+
+fn access_failure(refusal: &AccessError) -> Failure {
+    Failure::unreachable(refusal)
+        .code(refusal.code())
+        .hint(refusal.way_out())
 }
 
 fn kafka_unreachable(message: String, settings: &KafkaSettings) -> Failure {

@@ -6,6 +6,7 @@
     admin.py BOOTSTRAP truncate TOPIC PARTITION OFFSET     records below OFFSET are gone, as after retention
     admin.py BOOTSTRAP watermarks TOPIC                    JSON {partition: [low, high]}, all that is stored counted
     admin.py BOOTSTRAP group GROUP TOPIC                   JSON {partition: committed offset}
+    admin.py BOOTSTRAP grant USER TOPIC                    the user may read it, and nothing about groups
     admin.py BOOTSTRAP await-count TOPIC N                 waits until a read_committed consumer sees N records: after compaction
     admin.py BOOTSTRAP await-compacted TOPIC N             waits until at most N are left and no more go; JSON {visible, offsets}
 
@@ -18,7 +19,7 @@ import sys
 import time
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, NewPartitions, NewTopic, ResourcePatternType, ResourceType
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
 from visible import visible_offsets  # noqa: E402
@@ -120,6 +121,9 @@ def main():
         print(json.dumps(watermarks(bootstrap, client, topic)))
     elif action == "group":
         print(json.dumps(group(client, topic, rest[0], partition_count(client, rest[0]))))
+    elif action == "grant":
+        done(client.create_acls([AclBinding(ResourceType.TOPIC, rest[0], ResourcePatternType.LITERAL, f"User:{topic}", "*",
+                                            AclOperation.READ, AclPermissionType.ALLOW)]))
     elif action == "await-count":
         until(f"{rest[0]} records in {topic}", lambda: visible_offsets(bootstrap, topic).num_rows == int(rest[0]))
     elif action == "await-compacted":

@@ -80,6 +80,13 @@ impl Site {
         &self.tools
     }
 
+    /// The same with another broker.
+    #[must_use]
+    pub fn with_broker(mut self, bootstrap: &str) -> Self {
+        bootstrap.clone_into(&mut self.bootstrap);
+        self
+    }
+
     /// `host:port` of the broker.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap

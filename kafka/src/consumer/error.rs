@@ -6,6 +6,8 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use tapehouse_core::lost::LostOffset;
 
+use crate::access::{AccessError, Heard, Unanswered};
+
 /// Why a topic cannot be read now.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumerError {
@@ -20,6 +22,9 @@ pub enum ConsumerError {
         /// What is lost.
         lost: LostOffset,
     },
+    /// Kafka is there and lets nobody in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Any other answer of the client library.
     #[error("Kafka: {0}")]
     Kafka(#[from] KafkaError),
@@ -31,13 +36,26 @@ impl ConsumerError {
         match self {
             Self::TopicAbsent(_) => "topic_absent",
             Self::OffsetLost { lost, .. } => lost.code(),
+            Self::Access(error) => error.code(),
             Self::Kafka(_) => "kafka",
         }
     }
 }
 
-/// Routes librdkafka's own log lines into tracing.
-pub(crate) struct LogContext;
+impl From<Unanswered> for ConsumerError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Refused(refusal) => Self::Access(refusal),
+            Unanswered::Kafka(error) => Self::Kafka(error),
+        }
+    }
+}
+
+/// Routes librdkafka's own log lines into tracing, and keeps what it hears of refusals.
+#[derive(Default)]
+pub(crate) struct LogContext {
+    pub(crate) heard: Heard,
+}
 
 impl ClientContext for LogContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -50,6 +68,7 @@ impl ClientContext for LogContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.heard.note(&error, reason);
         tracing::debug!(target: "librdkafka", %error, "{reason}");
     }
 }

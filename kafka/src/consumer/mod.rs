@@ -14,8 +14,9 @@ use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tapehouse_core::lost::LostOffset;
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId, Ranges};
 
-use crate::KafkaSettings;
+use crate::access::AccessError;
 use crate::raw_batch::RawBatch;
+use crate::{ForbiddenProperty, KafkaSettings};
 
 pub use error::ConsumerError;
 pub(crate) use error::LogContext;
@@ -39,6 +40,7 @@ struct Assigned {
 /// Reads the assigned partitions of one topic in batches.
 pub struct TopicReader {
     queue: ConsumerQueue<LogContext>,
+    settings: KafkaSettings,
     topic: String,
     options: ReaderOptions,
     assigned: BTreeMap<PartitionId, Assigned>,
@@ -55,15 +57,19 @@ impl TopicReader {
     /// # Errors
     /// When librdkafka rejects a property.
     pub fn open(settings: &KafkaSettings, topic: &str, options: ReaderOptions) -> Result<Self, ConsumerError> {
+        let forbidden = |error: ForbiddenProperty| KafkaError::ClientCreation(error.to_string());
+        settings.check().map_err(forbidden)?;
         let queue = options.queue_kib.to_string();
         let mut base = TUNED.to_vec();
         base.push(("queued.max.messages.kbytes", &queue));
         base.push(("group.id", &options.group));
-        let consumer: BaseConsumer<LogContext> =
-            settings.client_config(&base, &FIXED).create_with_context(LogContext)?;
+        let consumer: BaseConsumer<LogContext> = settings
+            .client_config(&base, &FIXED)
+            .create_with_context(LogContext::default())?;
         let no_queue = KafkaError::ClientCreation("the consumer has no queue".into());
         Ok(Self {
             queue: ConsumerQueue::new(consumer).ok_or(no_queue)?,
+            settings: settings.clone(),
             topic: topic.to_owned(),
             assigned: BTreeMap::new(),
             batch: RawBatch::with_capacity(options.max_records, options.max_bytes.min(1 << 20)),
@@ -242,7 +248,23 @@ impl TopicReader {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Err(ConsumerError::TopicAbsent(self.topic.clone()))
             }
-            _ => Err(error.into()),
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                // Group offsets are for lag tools: nothing depends on them.
+                tracing::debug!(topic = self.topic, %error, "no permission for the consumer group");
+                Ok(())
+            }
+            _ => Err(self.refused(error)),
+        }
+    }
+
+    /// The error, or what Kafka said about it.
+    fn refused(&self, error: KafkaError) -> ConsumerError {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            return AccessError::Topic(self.topic.clone()).into();
+        }
+        match self.consumer().context().heard.take() {
+            Some(refusal) => refusal.into(),
+            None => error.into(),
         }
     }
 

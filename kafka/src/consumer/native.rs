@@ -13,12 +13,14 @@
 //!   or, for header names, up to their terminating zero; each is null-checked first.
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::slice;
 use std::time::Duration;
 
 use rdkafka::bindings as c;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{IsError, KafkaError};
 use tapehouse_core::offsets::{Offset, PartitionId};
@@ -74,7 +76,7 @@ impl<C: ConsumerContext> ConsumerQueue<C> {
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is valid until `drop`.
         let event = Event(unsafe { c::rd_kafka_queue_poll(self.queue.as_ptr(), timeout_ms) });
-        use_it(event.read())
+        use_it(event.read(self.consumer.context().as_ref()))
     }
 }
 
@@ -96,14 +98,15 @@ impl Drop for Event {
 }
 
 impl Event {
-    fn read(&self) -> Polled<'_> {
+    fn read<C: ConsumerContext>(&self, context: &C) -> Polled<'_> {
         if self.0.is_null() {
             return Polled::Nothing;
         }
         // SAFETY: not null, and owned by `self`, as in every call below.
         match unsafe { c::rd_kafka_event_type(self.0) } {
             c::RD_KAFKA_EVENT_FETCH => self.record(),
-            c::RD_KAFKA_EVENT_ERROR => self.error(),
+            c::RD_KAFKA_EVENT_ERROR => self.error(context),
+            c::RD_KAFKA_EVENT_LOG => self.log(context),
             _ => Polled::Handled,
         }
     }
@@ -123,7 +126,26 @@ impl Event {
         }
     }
 
-    fn error(&self) -> Polled<'_> {
+    fn log<C: ConsumerContext>(&self, context: &C) -> Polled<'_> {
+        let (mut facility, mut message, mut level) = (ptr::null::<c_char>(), ptr::null::<c_char>(), 0);
+        // SAFETY: the event is a live log event; the three places receive its parts, texts that live as long as it.
+        let (facility, message) = unsafe {
+            if c::rd_kafka_event_log(self.0, &raw mut facility, &raw mut message, &raw mut level) != 0 {
+                return Polled::Handled;
+            }
+            (text(facility), text(message))
+        };
+        let level = match level {
+            ..=3 => RDKafkaLogLevel::Error,
+            4 => RDKafkaLogLevel::Warning,
+            5 | 6 => RDKafkaLogLevel::Info,
+            7.. => RDKafkaLogLevel::Debug,
+        };
+        context.log(level, facility.trim(), message.trim());
+        Polled::Handled
+    }
+
+    fn error<C: ConsumerContext>(&self, context: &C) -> Polled<'_> {
         // SAFETY: `self.0` is a live error event.
         let code = unsafe { c::rd_kafka_event_error(self.0) };
         if code == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF {
@@ -137,6 +159,9 @@ impl Event {
                 Polled::End(number)
             };
         }
+        // SAFETY: `self.0` is a live error event, whose text lives as long as it.
+        let reason = unsafe { text(c::rd_kafka_event_error_string(self.0)) };
+        context.error(KafkaError::Global(code.into()), &reason);
         // SAFETY: `self.0` is a live error event.
         let fatal = unsafe { c::rd_kafka_event_error_is_fatal(self.0) } != 0;
         match code.is_error() {
@@ -196,6 +221,16 @@ impl Record<'_> {
             let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value, size)) };
             headers.push((name.to_string_lossy().into_owned(), value.map(<[u8]>::to_vec)));
         }
+    }
+}
+
+/// # Safety
+/// `of`, unless null, must be a text that ends with a zero and lives during `'a`.
+unsafe fn text<'a>(of: *const c_char) -> Cow<'a, str> {
+    match of.is_null() {
+        true => Cow::Borrowed(""),
+        // SAFETY: as the caller promises.
+        false => unsafe { CStr::from_ptr(of) }.to_string_lossy(),
     }
 }
 

@@ -14,6 +14,7 @@ use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
+use crate::access::{AccessError, Heard};
 use crate::{ForbiddenProperty, KafkaSettings};
 
 pub use pacing::Pacer;
@@ -61,6 +62,9 @@ pub enum ProducerError {
         #[source]
         cause: KafkaError,
     },
+    /// Kafka is there and lets nobody in.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The topic cannot be created.
     #[error("topic `{topic}` cannot be created: {reason}")]
     Topic {
@@ -117,6 +121,7 @@ pub struct OutgoingRecord<'a> {
 struct Deliveries {
     failed: AtomicU64,
     first: OnceLock<KafkaError>,
+    heard: Heard,
 }
 
 #[derive(Clone, Default)]
@@ -134,6 +139,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.0.heard.note(&error, reason);
         tracing::warn!(%error, reason, "producer");
     }
 }

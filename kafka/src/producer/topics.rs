@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::ProducerError;
+use super::{Context, ProducerError};
 use crate::KafkaSettings;
+use crate::access::Unanswered;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -25,14 +28,17 @@ pub async fn ensure_topics(
 ) -> Result<Vec<String>, ProducerError> {
     settings.check()?;
     let config = settings.client_config(&[], &[]);
-    let servers = settings.bootstrap_servers.clone();
+    let (servers, asked) = (settings.bootstrap_servers.clone(), settings.clone());
     let unreachable = move |cause| ProducerError::Unreachable {
         servers: servers.clone(),
         cause,
     };
     let (admin, existing) = tokio::task::spawn_blocking(move || {
         let admin: AdminClient<DefaultClientContext> = config.create().map_err(ProducerError::Settings)?;
-        let existing = existing_topics(&admin).map_err(&unreachable)?;
+        let existing = existing_topics(&asked).map_err(|unanswered| match unanswered {
+            Unanswered::Refused(refusal) => refusal.into(),
+            Unanswered::Kafka(cause) => unreachable(cause),
+        })?;
         Ok::<_, ProducerError>((admin, existing))
     })
     .await
@@ -60,9 +66,16 @@ pub async fn ensure_topics(
     Ok(missing)
 }
 
-/// All names: asking for one topic would make some brokers create it, with their own number of partitions.
-fn existing_topics(admin: &AdminClient<DefaultClientContext>) -> Result<BTreeSet<String>, rdkafka::error::KafkaError> {
-    let metadata = admin.inner().fetch_metadata(None, TIMEOUT)?;
+/// All names: asking for one topic would make some brokers create it, with their own number of partitions. A producer asks, since
+/// what the brokers refuse can be heard of there.
+fn existing_topics(settings: &KafkaSettings) -> Result<BTreeSet<String>, Unanswered> {
+    let context = Context::default();
+    let heard = context.0.heard.clone();
+    let config = settings.client_config(&[], &[]);
+    let asking: BaseProducer<Context> =
+        BaseProducer::from_config_and_context(&config, context).map_err(Unanswered::Kafka)?;
+    let fetch = |timeout| asking.client().fetch_metadata(None, timeout);
+    let metadata = heard.ask(settings, TIMEOUT, fetch, || asking.poll(Duration::ZERO))?;
     Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
 }
 

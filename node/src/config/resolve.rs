@@ -9,26 +9,43 @@ use super::keys::{self, KEYS, Key, Kind, PROPERTIES, Part};
 use super::secret::is_secret_property;
 use super::values::{Value, check};
 
-/// Properties of librdkafka that load or run code, and those that decide what is read: not to be set by anybody.
-pub(super) const REFUSED_PROPERTIES: [(&str, &str); 12] = [
+/// Properties of librdkafka that load or run code, those that decide what is read, and those that have a key of their own: not to be
+/// set by anybody.
+pub(super) const REFUSED_PROPERTIES: [(&str, &str); 28] = [
     ("plugin.library.paths", "would load code into the process"),
-    ("sasl.kerberos.kinit.cmd", "would run a command"),
     ("ssl.engine.location", "would load code into the process"),
+    ("ssl.engine.id", "would load code into the process"),
     ("ssl.providers", "would load code into the process"),
+    ("sasl.kerberos.kinit.cmd", "would run a command"),
+    ("sasl.kerberos.keytab", "would be put into a command line"),
+    ("sasl.kerberos.principal", "would be put into a command line"),
+    ("sasl.kerberos.service.name", "would be put into a command line"),
+    ("sasl.oauthbearer.method", "would fetch from addresses that it names"),
+    ("test.mock.num.brokers", "would put a mock in place of the brokers"),
     ("bootstrap.servers", "is set by kafka.bootstrap_servers"),
     ("metadata.broker.list", "is set by kafka.bootstrap_servers"),
+    ("security.protocol", "is set by kafka.security_protocol"),
+    ("sasl.mechanism", "is set by kafka.sasl_mechanism"),
+    ("sasl.mechanisms", "is set by kafka.sasl_mechanism"),
     ("group.id", "is set by topics.group"),
+    ("group.instance.id", "would let two readers put each other out"),
+    ("topic.blacklist", "would hide topics"),
+    ("allow.auto.create.topics", "would create the topics that are missing"),
     (
         "auto.offset.reset",
         "is always `error`: nothing is ever skipped by the client",
     ),
     ("isolation.level", "is always `read_committed`"),
     ("enable.auto.commit", "is always off: the table says what was read"),
+    ("auto.commit.enable", "is always off: the table says what was read"),
     (
         "enable.auto.offset.store",
         "is always off: the table says what was read",
     ),
+    ("offset.store.method", "is not used: the table says what was read"),
+    ("offset.store.path", "would write a file"),
     ("enable.partition.eof", "is set by Tapehouse itself"),
+    ("transactional.id", "is not used: nothing is produced in transactions"),
 ];
 
 /// Checked values by key, with where each came from. No `Debug`: it holds secrets.

@@ -183,7 +183,7 @@ fn properties_pass_but_for_those_that_run_code_or_decide_what_is_read() {
     let properties = load(toml, &env, &[]).unwrap().kafka.unwrap().properties;
     assert_eq!(properties["fetch.wait.max.ms"], "5");
     assert_eq!(properties["socket.keepalive.enable"], "true");
-    for name in ["plugin.library.paths", "sasl.kerberos.kinit.cmd", "auto.offset.reset"] {
+    for (name, _) in super::resolve::REFUSED_PROPERTIES {
         let key = format!("kafka.properties.{name}");
         assert_fault(&format!("[kafka.properties]\n\"{name}\" = \"x\"\n"), &key, "is refused");
     }

@@ -13,6 +13,7 @@ mod outage;
 mod recreated;
 mod repair;
 mod schemas;
+mod secure_kafka;
 mod support;
 mod topics;
 mod transactions;
