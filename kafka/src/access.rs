@@ -36,7 +36,9 @@ impl AccessError {
     /// What to look at.
     pub fn way_out(&self) -> &'static str {
         match self {
-            Self::Authentication(_) => "check kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password",
+            Self::Authentication(_) => {
+                "check kafka.security_protocol, kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password"
+            }
             Self::Tls(reason) if reason.contains("certificate required") => {
                 "the brokers ask for a client certificate: set kafka.ssl_certificate_location and kafka.ssl_key_location"
             }
@@ -64,6 +66,9 @@ impl AccessError {
                 Some(Self::Authentication(shortened(reason)))
             }
             SSL => Some(Self::Tls(shortened(reason))),
+            BrokerTransportFailure if reason.contains("require SASL authentication") => Some(Self::Authentication(
+                "the port asks for SASL, and kafka.security_protocol has none".to_owned(),
+            )),
             BrokerTransportFailure if is_tls.iter().any(|part| reason.contains(part)) => {
                 Some(Self::Tls(shortened(reason)))
             }
@@ -74,6 +79,8 @@ impl AccessError {
 
 /// Longest wait for one answer while what the brokers say is not looked at.
 const SLICE: Duration = Duration::from_secs(1);
+/// A refusal explains what fails within so long.
+const FRESH: Duration = Duration::from_secs(30);
 /// Of a reason.
 const MAX_REASON_CHARS: usize = 300;
 
@@ -86,7 +93,7 @@ fn shortened(reason: &str) -> String {
 
 /// The last refusal that a client heard of.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard(Arc<Mutex<Option<AccessError>>>);
+pub(crate) struct Heard(Arc<Mutex<Option<(Instant, AccessError)>>>);
 
 impl Heard {
     /// Keeps what is a refusal.
@@ -96,13 +103,25 @@ impl Heard {
             .and_then(|code| AccessError::of(code, reason));
         if let Some(refusal) = refusal {
             // Whole at every step.
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+            let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // The brokers' word on the credentials is not covered by the lines about the connection that ends then.
+            if !matches!(*heard, Some((at, AccessError::Authentication(_))) if at.elapsed() < FRESH) {
+                *heard = Some((Instant::now(), refusal));
+            }
         }
     }
 
-    /// What was heard since the last time.
+    /// Keeps what is a refusal of a log line: disconnections are not always reported otherwise.
+    pub(crate) fn note_log(&self, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            self.note(&KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), message);
+        }
+    }
+
+    /// What was heard since the last time, and not long ago.
     pub(crate) fn take(&self) -> Option<AccessError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        heard.filter(|(at, _)| at.elapsed() < FRESH).map(|(_, refusal)| refusal)
     }
 
     /// Asks until there is an answer, a refusal, or `timeout` has passed. `serve` has to dispatch what the client library reports.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 /// librdkafka properties that load or run code. They never pass through from a configuration.
 const FORBIDDEN: [&str; 8] = [
@@ -56,6 +57,10 @@ impl KafkaSettings {
     pub fn client_config(&self, base: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", "tapehouse");
+        // Why a connection ended is said at this level; what of it is shown is the logging's to decide.
+        if (config.log_level as i32) < RDKafkaLogLevel::Info as i32 {
+            config.set_log_level(RDKafkaLogLevel::Info);
+        }
         for (key, value) in base {
             config.set(*key, *value);
         }

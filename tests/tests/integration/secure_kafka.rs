@@ -139,7 +139,8 @@ fn the_generator_is_let_in_too() {
 }
 
 /// What is wrong, where, with which settings, and what must be said.
-const REFUSALS: [(&str, &str, &str, &str, &str); 9] = [
+const REFUSALS: [(&str, &str, &str, &str, &str); 10] = [
+    ("no-login", "SASL", "", "kafka_authentication", "asks for SASL"),
     (
         "password",
         "SASL",
