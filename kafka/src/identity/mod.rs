@@ -45,7 +45,7 @@ impl Identities {
         let base = [("group.id", "tapehouse-identity"), ("reconnect.backoff.max.ms", "2000")];
         let client: BaseConsumer<LogContext> = settings
             .client_config(&base, &[("enable.auto.commit", "false")])
-            .create_with_context(LogContext)?;
+            .create_with_context(LogContext::default())?;
         let (questions, waiting) = sync_channel(WAITING);
         std::thread::Builder::new()
             .name("topic-ids".into())
