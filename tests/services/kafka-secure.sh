@@ -10,54 +10,10 @@
 # Both users have the password NAME-secret-7c1f, so that it can be looked for.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/certificates.sh"
 
 LISTENERS="PLAINTEXT TLS MTLS SASL SASL_TLS EXPIRED OTHER_HOST"
 PROTOCOLS=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,MTLS:SSL,SASL:SASL_PLAINTEXT,SASL_TLS:SASL_SSL,EXPIRED:SSL,OTHER_HOST:SSL
-
-# certificate NAME CN SAN [END]: NAME.pem and NAME.key, signed by the CA; END is a date as `openssl ca` takes it.
-certificate() {
-  openssl req -newkey rsa:2048 -nodes -keyout "$1.key" -out "$1.csr" -subj "/CN=$2" 2>>openssl.log
-  printf 'subjectAltName=%s\n' "$3" >"$1.ext"
-  openssl ca -batch -config ca.cnf -in "$1.csr" -out "$1.pem" -extfile "$1.ext" -startdate 20240101000000Z -enddate "${4:-20991231000000Z}" -notext 2>>openssl.log
-  # Kafka reads key and chain from one PEM file.
-  cat "$1.key" "$1.pem" ca.pem >"$1.store.pem"
-}
-
-make_certificates() {
-  (
-    mkdir -p "$1"
-    cd "$1"
-    [ ! -f complete ] || exit 0
-    cat >ca.cnf <<'CNF'
-[ca]
-default_ca = ours
-[ours]
-database = index.txt
-serial = serial
-new_certs_dir = .
-certificate = ca.pem
-private_key = ca.key
-default_md = sha256
-policy = any
-unique_subject = no
-copy_extensions = none
-[any]
-commonName = supplied
-CNF
-    : >index.txt
-    echo 01 >serial
-    for authority in ca stranger; do
-      openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -keyout "$authority.key" -out "$authority.pem" -subj "/CN=Tapehouse test $authority" 2>>openssl.log
-    done
-    certificate broker broker IP:127.0.0.1
-    certificate other other DNS:elsewhere.example
-    certificate expired broker IP:127.0.0.1 20240201000000Z
-    certificate client client DNS:client
-    openssl pkcs8 -topk8 -in client.key -out client.encrypted.key -passout pass:client-key-secret 2>>openssl.log
-    mv client.encrypted.key client.key
-    touch complete
-  ) || { tail -n 5 "$1/openssl.log" >&2; fail "certificates could not be made; see $1/openssl.log"; }
-}
 
 write_properties() {
   local folder=$1 listener name controller_port addresses=""
@@ -92,7 +48,7 @@ ssl.truststore.location=$folder/certs/ca.pem
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.mtls.ssl.client.auth=required
 PROPERTIES
-    for name in tls:broker mtls:broker sasl_tls:broker expired:expired other_host:other; do
+    for name in tls:server mtls:server sasl_tls:server expired:expired other_host:other; do
       echo "listener.name.${name%:*}.ssl.keystore.location=$folder/certs/${name#*:}.store.pem"
     done
     for name in sasl sasl_tls; do
@@ -112,7 +68,6 @@ broker_listens() {
 
 start() {
   local folder java listener user mechanism scram=()
-  command -v openssl >/dev/null || needs "openssl (apt-get install openssl)"
   java=$(find_java 17) || exit $?
   "$SERVICES_DIR/fetch.sh" >/dev/null
   folder=$(server_folder "$1" kafka-secure)

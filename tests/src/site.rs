@@ -87,6 +87,13 @@ impl Site {
         self
     }
 
+    /// The same with another registry.
+    #[must_use]
+    pub fn with_registry(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.registry);
+        self
+    }
+
     /// `host:port` of the broker.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap

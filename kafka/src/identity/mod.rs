@@ -14,6 +14,7 @@ use tapehouse_core::identity::TopicIdentity;
 use tokio::sync::oneshot;
 
 use crate::KafkaSettings;
+use crate::access::AccessError;
 use crate::consumer::{ConsumerError, LogContext};
 
 /// Longest wait for Kafka's answer.
@@ -84,11 +85,15 @@ fn serve(client: &BaseConsumer<LogContext>, waiting: &Receiver<Question>) {
             questions.extend(waiting.try_iter().take(WAITING));
             answer(client, questions, &mut broker, &mut is_silent);
         }
-        // Its own log lines and errors wait in the client's queue until somebody takes them.
-        (0..LOG_LINES)
-            .take_while(|_| client.poll(Duration::ZERO).is_some())
-            .for_each(drop);
+        hear(client);
     }
+}
+
+/// Its own log lines and errors wait in the client's queue until somebody takes them.
+fn hear(client: &BaseConsumer<LogContext>) {
+    (0..LOG_LINES)
+        .take_while(|_| client.poll(Duration::ZERO).is_some())
+        .for_each(drop);
 }
 
 /// `broker` is the one that answered last, asked again until it fails.
@@ -102,13 +107,20 @@ fn answer(client: &BaseConsumer<LogContext>, questions: Vec<Question>, broker: &
     let described =
         any.and_then(|broker| native::describe(client, broker, &names, TIMEOUT).map(|found| (broker, found)));
     *broker = described.as_ref().ok().map(|(broker, _)| *broker);
+    let refusal = described.as_ref().err().and_then(|_| {
+        hear(client);
+        client.context().heard.take()
+    });
     for Question { topic, answer } in questions {
         let found = match &described {
-            Err(error) => Err(error.clone().into()),
+            Err(error) => Err(refusal
+                .clone()
+                .map_or_else(|| error.clone().into(), ConsumerError::from)),
             Ok((_, described)) => match described.topics.get(&topic) {
                 None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {
                     Err(ConsumerError::TopicAbsent(topic))
                 }
+                Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) => Err(AccessError::Topic(topic).into()),
                 Some(Err(code)) => Err(KafkaError::MetadataFetch(*code).into()),
                 Some(Ok(topic_id)) => {
                     if topic_id.is_none() && !std::mem::replace(is_silent, true) {

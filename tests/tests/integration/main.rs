@@ -14,6 +14,7 @@ mod recreated;
 mod repair;
 mod schemas;
 mod secure_kafka;
+mod secure_registry;
 mod support;
 mod topics;
 mod transactions;
