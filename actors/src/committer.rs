@@ -15,10 +15,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::clock::ClockWatch;
 use crate::failure::{ALERT_AT, Failure};
 use crate::ingest::IngestHandle;
 use crate::metrics::Metrics;
-use crate::progress::ProgressCell;
+use crate::progress::{ProgressCell, TopicState};
 use crate::undecodable::Notices;
 
 /// Files that are written and durable, and what they cover.
@@ -54,6 +55,7 @@ pub(crate) struct Committer {
     pub(crate) node: String,
     pub(crate) metrics: Metrics,
     pub(crate) progress: ProgressCell,
+    pub(crate) clock: ClockWatch,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
     pub(crate) ingest: IngestHandle,
@@ -132,6 +134,7 @@ impl Committer {
     async fn append_until_certain(&self, set: &StagedAppend) -> Result<AppendOutcome, CommitError> {
         let mut failures = 0;
         loop {
+            self.wait_for_the_clock().await;
             match self.lake.append(&self.table, set).await {
                 Err(error) if error.is_retryable() => {
                     failures += 1;
@@ -150,6 +153,22 @@ impl Committer {
                 certain => return certain,
             }
         }
+    }
+
+    /// Holds the commit back while this node's clock is too far ahead.
+    async fn wait_for_the_clock(&self) {
+        let Some(ahead_ms) = self.clock.too_far_ahead_ms() else {
+            return;
+        };
+        self.progress.set_state(TopicState::Retrying {
+            error: format!(
+                "[clock_ahead] this node's clock is at least {} s ahead of its neighbours'",
+                ahead_ms / 1000
+            ),
+            attempt: 1,
+        });
+        self.clock.hold().await;
+        self.progress.set_state(TopicState::Running);
     }
 
     fn summary(&self, staged: &Staged) -> BTreeMap<String, String> {

@@ -18,6 +18,7 @@ use crate::bronze::SchemaBook;
 use crate::bronze::rows::RowSource;
 use crate::bronze_writer::BronzeWriter;
 use crate::checkpoint::Checkpoints;
+use crate::clock::ClockWatch;
 use crate::committer::Committer;
 use crate::failure::{ALERT_AT, Failure, TopicStopped};
 use crate::ingest::{self, IngestOptions};
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) pool: CpuPool,
     pub(crate) metrics: Metrics,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) clock: ClockWatch,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
     pub(crate) run_id: Arc<str>,
     /// Turns true when the node stops.
@@ -200,6 +202,7 @@ impl Pipeline {
             node: settings.node.clone(),
             metrics: shared.metrics.clone(),
             progress: progress.clone(),
+            clock: shared.clock.clone(),
             checkpoints: shared.checkpoints.clone(),
             watermarks: shared.watermarks.clone(),
             ingest: ingest.clone(),
