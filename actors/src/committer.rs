@@ -72,6 +72,7 @@ impl Committer {
                     let _ = answer.send(self.append(*staged).await);
                 }
                 Request::EvolveColumns { base, columns, answer } => {
+                    self.wait_for_the_clock().await;
                     let added = self.lake.evolve_columns(&self.table, base, &columns).await;
                     let _ = answer.send(added.map_err(Failure::from));
                 }
@@ -140,13 +141,13 @@ impl Committer {
                     failures += 1;
                     let delay = Backoff::INGEST.delay(failures - 1, rand::random());
                     if failures == ALERT_AT {
-                        tracing::error!(table = %self.table, %error, failures, code = "commit", alert = true, "commits keep failing");
+                        tracing::error!(node = self.node, actor = "committer", table = %self.table, %error, failures, code = "commit", alert = true, "commits keep failing");
                         self.metrics
                             .asset_failures
                             .with_label_values(&[&self.table.to_string()])
                             .inc();
                     } else {
-                        tracing::warn!(table = %self.table, %error, failures, ?delay, code = "commit", "commit failed, trying again");
+                        tracing::warn!(node = self.node, actor = "committer", table = %self.table, %error, failures, ?delay, code = "commit", "commit failed, trying again");
                     }
                     tokio::time::sleep(delay).await;
                 }
@@ -217,6 +218,9 @@ impl Committer {
         self.progress.committed(staged.rows, undecodable, visible_ms, delays);
         let commit_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(
+            node = self.node,
+            run_id = %staged.run_id,
+            actor = "committer",
             table = name,
             snapshot_id = snapshot,
             rows = staged.rows,

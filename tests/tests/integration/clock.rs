@@ -59,22 +59,21 @@ fn two_minutes_ahead_nothing_is_committed_until_the_clock_is_right() {
         feed.produce(&topic.topic, 1000, &[])?;
         let library = shifted_clock(folder)?;
         let offset = folder.join("clock-offset");
-        fs::write(&offset, "0   ").map_err(Error::io("the clock's offset"))?;
-        let mut node = node_with_clock(&site, &library, &offset)?;
-        await_rows(&site, &topic, &mut node, 1000)?;
-        // The clock steps while the node runs.
-        fs::write(&offset, "120 ").map_err(Error::io("the clock's offset"))?;
-        std::thread::sleep(Duration::from_secs(1));
-        feed.produce(&topic.topic, 500, &["--first", "1000"])?;
-        stays(Duration::from_secs(4), || site.progress(&topic.table))?;
-        drop(node);
-        // One that starts with a wrong clock does not commit either.
+        let set = |seconds: &str| fs::write(&offset, seconds).map_err(Error::io("the clock's offset"));
+        // One that starts with a wrong clock makes no table either: that would carry its time.
+        set("120 ")?;
         let mut node = node_with_clock(&site, &library, &offset)?;
         await_that("a word about the clock", PATIENCE, || {
-            Ok(node.log().matches("clock_ahead").count() >= 1)
+            Ok(node.log().contains("clock_ahead"))
         })?;
         stays(Duration::from_secs(4), || site.progress(&topic.table))?;
-        fs::write(&offset, "0   ").map_err(Error::io("the clock's offset"))?;
+        set("0   ")?;
+        await_rows(&site, &topic, &mut node, 1000)?;
+        // The clock steps while the node runs.
+        set("120 ")?;
+        feed.produce(&topic.topic, 500, &["--first", "1000"])?;
+        stays(Duration::from_secs(4), || site.progress(&topic.table))?;
+        set("0   ")?;
         await_rows(&site, &topic, &mut node, 1500)?;
         drop(node);
         let to_come = snapshot_times_ms(&site, &topic.table)

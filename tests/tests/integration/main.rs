@@ -9,6 +9,7 @@ mod evolution;
 mod foreign;
 mod growth;
 mod lifecycle;
+mod logs;
 mod loss;
 mod outage;
 mod recreated;
