@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::bronze::rows::RowSource;
 use crate::bronze::{Absorber, OpenSet, SchemaBook};
+use crate::clock::ClockWatch;
 use crate::committer::Request;
 use crate::failure::Failure;
 use crate::mailbox::{Closed, Mailbox};
@@ -44,6 +45,7 @@ pub(crate) struct BronzeWriter {
     pub(crate) committer: Mailbox<Request>,
     pub(crate) progress: ProgressCell,
     pub(crate) metrics: Metrics,
+    pub(crate) clock: ClockWatch,
     pub(crate) schemas: SchemaBook,
     pub(crate) source: Arc<RowSource>,
     pub(crate) incarnation: i32,
@@ -285,6 +287,8 @@ impl Running {
             ]
             .into(),
         };
+        // A table from a time to come would lend that time to every commit after it.
+        self.writer.clock.hold().await;
         let table = self.writer.lake.create_table(&settings.table, new_table).await?;
         tracing::info!(table = %settings.table, location = table.metadata().location(), "table created");
         self.target = Some(Target::of(&table)?);

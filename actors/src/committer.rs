@@ -15,10 +15,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::clock::ClockWatch;
 use crate::failure::{ALERT_AT, Failure};
 use crate::ingest::IngestHandle;
 use crate::metrics::Metrics;
-use crate::progress::ProgressCell;
+use crate::progress::{ProgressCell, TopicState};
 use crate::undecodable::Notices;
 
 /// Files that are written and durable, and what they cover.
@@ -54,6 +55,7 @@ pub(crate) struct Committer {
     pub(crate) node: String,
     pub(crate) metrics: Metrics,
     pub(crate) progress: ProgressCell,
+    pub(crate) clock: ClockWatch,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
     pub(crate) ingest: IngestHandle,
@@ -70,6 +72,7 @@ impl Committer {
                     let _ = answer.send(self.append(*staged).await);
                 }
                 Request::EvolveColumns { base, columns, answer } => {
+                    self.wait_for_the_clock().await;
                     let added = self.lake.evolve_columns(&self.table, base, &columns).await;
                     let _ = answer.send(added.map_err(Failure::from));
                 }
@@ -132,24 +135,41 @@ impl Committer {
     async fn append_until_certain(&self, set: &StagedAppend) -> Result<AppendOutcome, CommitError> {
         let mut failures = 0;
         loop {
+            self.wait_for_the_clock().await;
             match self.lake.append(&self.table, set).await {
                 Err(error) if error.is_retryable() => {
                     failures += 1;
                     let delay = Backoff::INGEST.delay(failures - 1, rand::random());
                     if failures == ALERT_AT {
-                        tracing::error!(table = %self.table, %error, failures, code = "commit", alert = true, "commits keep failing");
+                        tracing::error!(node = self.node, actor = "committer", table = %self.table, %error, failures, code = "commit", alert = true, "commits keep failing");
                         self.metrics
                             .asset_failures
                             .with_label_values(&[&self.table.to_string()])
                             .inc();
                     } else {
-                        tracing::warn!(table = %self.table, %error, failures, ?delay, code = "commit", "commit failed, trying again");
+                        tracing::warn!(node = self.node, actor = "committer", table = %self.table, %error, failures, ?delay, code = "commit", "commit failed, trying again");
                     }
                     tokio::time::sleep(delay).await;
                 }
                 certain => return certain,
             }
         }
+    }
+
+    /// Holds the commit back while this node's clock is too far ahead.
+    async fn wait_for_the_clock(&self) {
+        let Some(ahead_ms) = self.clock.too_far_ahead_ms() else {
+            return;
+        };
+        self.progress.set_state(TopicState::Retrying {
+            error: format!(
+                "[clock_ahead] this node's clock is at least {} s ahead of its neighbours'",
+                ahead_ms / 1000
+            ),
+            attempt: 1,
+        });
+        self.clock.hold().await;
+        self.progress.set_state(TopicState::Running);
     }
 
     fn summary(&self, staged: &Staged) -> BTreeMap<String, String> {
@@ -198,6 +218,9 @@ impl Committer {
         self.progress.committed(staged.rows, undecodable, visible_ms, delays);
         let commit_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(
+            node = self.node,
+            run_id = %staged.run_id,
+            actor = "committer",
             table = name,
             snapshot_id = snapshot,
             rows = staged.rows,

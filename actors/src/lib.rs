@@ -7,6 +7,7 @@
 mod bronze;
 mod bronze_writer;
 mod checkpoint;
+mod clock;
 mod committer;
 mod failure;
 mod ingest;
@@ -25,6 +26,7 @@ mod watch;
 pub use bronze::decode_rows;
 pub use bronze::rows::RowSource;
 pub use checkpoint::{Checkpoint, Checkpoints};
+pub use clock::ClockWatch;
 pub use failure::{ErrorCode, TopicStopped};
 pub use node::{NodeHandle, StartError, StopReport};
 pub use progress::{NodeProgress, PartitionProgress, PartitionStopped, TopicProgress, TopicState};

@@ -4,6 +4,7 @@ use prometheus::core::Collector;
 use prometheus::{
     Counter, CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
+use tapehouse_core::codes;
 
 const LATENCY: [f64; 12] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
 const FRESHNESS: [f64; 13] = [0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.2, 2.0, 5.0, 30.0, 300.0, 3600.0];
@@ -43,6 +44,8 @@ pub(crate) struct Metrics {
     pub partition_stopped: IntGaugeVec,
     /// Time that senders waited for room: `mailbox`.
     mailbox_wait: CounterVec,
+    /// How far this node's clock is ahead at least, by whom: `source` = registry | catalog.
+    pub clock_ahead_seconds: GaugeVec,
     /// Time of the last commit, seconds since 1970-01-01 UTC: `table`.
     pub last_commit: GaugeVec,
 }
@@ -89,11 +92,38 @@ impl Metrics {
                 options("mailbox_wait_seconds_total", waits),
                 &["mailbox"],
             )?)?,
+            clock_ahead_seconds: of.add(GaugeVec::new(
+                options(
+                    "clock_ahead_seconds",
+                    "This node's clock before a neighbour's, at least",
+                ),
+                &["source"],
+            )?)?,
             last_commit: of.add(GaugeVec::new(
                 options("last_commit_timestamp_seconds", last),
                 &["table"],
             )?)?,
         })
+    }
+
+    /// Makes the series of a topic and its table appear at 0, so that the first event is a rise and not a beginning.
+    pub(crate) fn begin(&self, topic: &str, table: &str) {
+        for outcome in ["decoded", "undecodable"] {
+            self.records.with_label_values(&[topic, outcome]);
+        }
+        for code in codes::CODES.iter().filter(|code| code.met == codes::Met::Record) {
+            self.decode_errors.with_label_values(&[topic, code.name]);
+        }
+        for outcome in ["committed", "already_committed", "refused", "error"] {
+            self.commits.with_label_values(&[table, outcome]);
+        }
+        for code in ["kafka", "registry", "refused"] {
+            self.restarts.with_label_values(&[topic, code]);
+        }
+        self.bytes.with_label_values(&[topic]);
+        self.stopped.with_label_values(&[topic]);
+        self.commit_conflicts.with_label_values(&[table]);
+        self.asset_failures.with_label_values(&[table]);
     }
 
     /// The waiting time of one mailbox.

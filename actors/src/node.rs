@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::checkpoint::{CheckpointError, Checkpoints};
+use crate::clock::ClockWatch;
 use crate::failure::TopicStopped;
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
@@ -90,6 +91,7 @@ impl NodeHandle {
             pool: CpuPool::new()?,
             metrics: Metrics::register(registry)?,
             checkpoints: checkpoints.clone(),
+            clock: ClockWatch::default(),
             lake: lake.clone(),
             watermarks: watermarks.clone(),
             run_id: Uuid::now_v7().to_string().into(),
@@ -97,9 +99,19 @@ impl NodeHandle {
             settings: Arc::new(settings),
         };
         tracing::info!(run_id = %shared.run_id, node = shared.settings.node, "node started");
+        // Asked before the first commit. Neighbours that are away are asked again later: a node must start without them.
+        shared.clock.ask(&shared.registry, &lake).await;
+        let watch = shared.clock.clone().watch(
+            shared.registry.clone(),
+            lake.clone(),
+            shared.metrics.clock_ahead_seconds.clone(),
+            shared.stopping.clone(),
+        );
+        tokio::spawn(watch);
         let mut topics = Vec::new();
         let mut tasks = Vec::new();
         for topic in shared.settings.topics.clone() {
+            shared.metrics.begin(&topic.topic, &topic.table.to_string());
             let cell = ProgressCell::new(&topic.topic, &topic.table.to_string());
             topics.push(cell.clone());
             tasks.push(tokio::spawn(supervise(shared.clone(), topic, cell)));

@@ -18,6 +18,7 @@ use crate::bronze::SchemaBook;
 use crate::bronze::rows::RowSource;
 use crate::bronze_writer::BronzeWriter;
 use crate::checkpoint::Checkpoints;
+use crate::clock::ClockWatch;
 use crate::committer::Committer;
 use crate::failure::{ALERT_AT, Failure, TopicStopped};
 use crate::ingest::{self, IngestOptions};
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) pool: CpuPool,
     pub(crate) metrics: Metrics,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) clock: ClockWatch,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
     pub(crate) run_id: Arc<str>,
     /// Turns true when the node stops.
@@ -116,7 +118,10 @@ fn stop(
     if waits_for.as_ref() == Some(&stopped) {
         return;
     }
-    tracing::error!(topic = topic.topic, code = stopped.code, error = %failure, "the topic has stopped and waits for an operator");
+    tracing::error!(
+        node = shared.settings.node, run_id = %shared.run_id, actor = "supervisor", topic = topic.topic, table = %topic.table,
+        code = stopped.code, error = %failure,
+        "the topic has stopped and waits for an operator");
     shared.metrics.stopped.with_label_values(&[&topic.topic]).set(1);
     *waits_for = Some(stopped.clone());
     progress.set_state(TopicState::Stopped(stopped));
@@ -141,7 +146,10 @@ fn retry(
         _ => Backoff::INGEST.delay(failures - 1, rand::random()),
     };
     let alert = failures == ALERT_AT;
-    tracing::warn!(topic = topic.topic, code, error = %failure, failures, ?delay, alert, "the pipeline failed and is built again");
+    tracing::warn!(
+        node = shared.settings.node, run_id = %shared.run_id, actor = "supervisor", topic = topic.topic, table = %topic.table,
+        code, error = %failure, failures, ?delay, alert,
+        "the pipeline failed and is built again");
     progress.set_state(TopicState::Retrying {
         code,
         error: failure.to_string(),
@@ -200,6 +208,7 @@ impl Pipeline {
             node: settings.node.clone(),
             metrics: shared.metrics.clone(),
             progress: progress.clone(),
+            clock: shared.clock.clone(),
             checkpoints: shared.checkpoints.clone(),
             watermarks: shared.watermarks.clone(),
             ingest: ingest.clone(),
@@ -215,6 +224,7 @@ impl Pipeline {
             pool: shared.pool.clone(),
             committer: requests,
             progress: progress.clone(),
+            clock: shared.clock.clone(),
             metrics: shared.metrics.clone(),
             schemas: SchemaBook::new(shared.registry.clone(), topic, shared.metrics.clone()),
             source: Arc::new(RowSource::new(

@@ -99,7 +99,9 @@ codes! {
         "panic"
         "pipeline_ended"
         "state_changed"
-        "new_partitions";
+        "new_partitions"
+        "clock_ahead"
+        "push";
     Record:
         "tombstone"
         "empty_value"

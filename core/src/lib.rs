@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod backoff;
+pub mod clock;
 pub mod codes;
 pub mod coverage;
 pub mod failpoint;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use iceberg::TableCreation;
 use iceberg::io::FileIO;
 use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadataBuilder, UnboundPartitionSpec};
+use tapehouse_core::clock::Sighting;
 use uuid::Uuid;
 
 use crate::catalog::{self, CatalogSettings, CommitBackend};
@@ -215,6 +216,14 @@ impl Lake {
     /// When the catalog cannot be read.
     pub async fn list_tables(&self) -> Result<Vec<TableName>, LakeError> {
         self.backend().list().await
+    }
+
+    /// A look at the catalog's clock; `None` where it has none of its own.
+    ///
+    /// # Errors
+    /// When the catalog does not answer.
+    pub async fn clock(&self) -> Result<Option<Sighting>, LakeError> {
+        self.backend().clock().await
     }
 
     /// Waits until all files that earlier commits of this handle superseded are deleted.

@@ -17,8 +17,10 @@ mod duration;
 mod exit;
 mod grpc;
 mod http;
+mod metrics;
 mod pipeline;
 mod process;
+mod push;
 mod signals;
 mod view;
 

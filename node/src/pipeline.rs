@@ -21,6 +21,7 @@ use crate::console::now_ms;
 use crate::exit::{Failure, chain};
 use crate::grpc::{GrpcListener, GrpcServer, Identity, Logs, Source};
 use crate::http::{HttpServer, NotReady};
+use crate::metrics;
 use crate::view::table_name;
 
 /// Staged work is committed or dropped within this time after a signal, so that the process is out within 10 s.
@@ -86,6 +87,7 @@ pub struct Pipeline {
     node: NodeHandle,
     http: HttpServer,
     grpc: GrpcServer,
+    registry: Registry,
     latest: Arc<Mutex<NodeProgress>>,
 }
 
@@ -97,6 +99,7 @@ impl Pipeline {
     pub async fn start(settings: NodeSettings, topics: &[Topic], servers: &Servers) -> Result<Self, Failure> {
         let started_ms = now_ms();
         let registry = Registry::new();
+        metrics::register(&registry).map_err(Failure::failed)?;
         let latest = Arc::new(Mutex::new(NodeProgress::default()));
         let asked = Arc::clone(&latest);
         let not_ready: NotReady = Arc::new(move || not_ready(&asked.lock().unwrap_or_else(PoisonError::into_inner)));
@@ -125,6 +128,7 @@ impl Pipeline {
             node,
             http,
             grpc,
+            registry,
             latest,
         };
         pipeline.progress();
@@ -139,6 +143,9 @@ impl Pipeline {
     /// Where the gRPC server listens.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc.address()
+    /// The metrics of node and process.
+    pub fn metrics(&self) -> &Registry {
+        &self.registry
     }
 
     /// The node.

@@ -10,6 +10,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub struct Usage {
     /// User and system time, in seconds, exact to 10 ms.
     pub cpu_seconds: f64,
+    /// Resident set now, in MiB.
+    pub rss_mib: f64,
     /// Largest resident set so far, in MiB.
     pub peak_rss_mib: f64,
 }
@@ -17,9 +19,11 @@ pub struct Usage {
 impl Usage {
     /// The usage until now; `None` where there is no /proc.
     pub fn now() -> Option<Self> {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
         Some(Self {
             cpu_seconds: cpu_seconds(&fs::read_to_string("/proc/self/stat").ok()?)?,
-            peak_rss_mib: peak_rss_mib(&fs::read_to_string("/proc/self/status").ok()?)?,
+            rss_mib: mib_of("VmRSS:", &status)?,
+            peak_rss_mib: mib_of("VmHWM:", &status)?,
         })
     }
 }
@@ -33,8 +37,8 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-fn peak_rss_mib(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn mib_of(name: &str, status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
     Some(kib / 1024.0)
 }
@@ -47,7 +51,7 @@ mod tests {
     fn fields_of_proc() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 1 2 3";
         assert_eq!(cpu_seconds(stat), Some(3.0));
-        assert_eq!(peak_rss_mib("Name:\tx\nVmHWM:\t  2048 kB\n"), Some(2.0));
+        assert_eq!(mib_of("VmHWM:", "Name:\tx\nVmHWM:\t  2048 kB\n"), Some(2.0));
     }
 
     #[cfg(target_os = "linux")]

@@ -28,6 +28,8 @@ pub struct NodeOptions {
     pub for_ever: bool,
     /// Further arguments of `run`.
     pub arguments: Vec<String>,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running `tapehouse run`. Killed when dropped.
@@ -55,6 +57,7 @@ impl Node {
             command.arg("--until-caught-up");
         }
         command.args(&options.arguments).env("TAPEHOUSE_FAILPOINT_LOG", &fired);
+        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         if let Some(failpoint) = &options.failpoint {
             command.env("TAPEHOUSE_FAILPOINT", failpoint);
         }

@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, DATE};
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use tapehouse_core::clock::{Sighting, http_date_ms};
 use url::{Host, Url};
+
+use crate::consumer::now_us;
 
 use super::cache::{Caches, UNKNOWN_RECHECK};
 use super::wire::{ErrorAnswer, MEDIA_TYPE, RegisterAnswer, RegisterBody, SchemaAnswer};
@@ -171,6 +174,31 @@ impl RegistryClient {
         let schema: Arc<str> = answer.schema.into();
         self.caches().put_schema(id, Arc::clone(&schema));
         Ok(Some((id, schema)))
+    }
+
+    /// A look at the registry's clock, by the date of an answer; `None` where it tells none. The answer's status does not matter.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unreachable`].
+    pub async fn clock(&self) -> Result<Option<Sighting>, RegistryError> {
+        let asked_ms = now_us() / 1000;
+        let request = self
+            .request(Method::HEAD, &["subjects"])
+            .header(CACHE_CONTROL, "no-cache");
+        let response = request.send().await.map_err(RegistryError::from_transport)?;
+        let answered_ms = now_us() / 1000;
+        // An answer out of a cache is as old as it says.
+        let date = response
+            .headers()
+            .get(DATE)
+            .filter(|_| !response.headers().contains_key(AGE));
+        let theirs_ms = date.and_then(|date| date.to_str().ok()).and_then(http_date_ms);
+        Ok(theirs_ms.map(|theirs_ms| Sighting {
+            theirs_ms,
+            resolution_ms: 1000,
+            asked_ms,
+            answered_ms,
+        }))
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {

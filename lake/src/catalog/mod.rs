@@ -12,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
+use tapehouse_core::clock::Sighting;
 use tapehouse_core::secret::mask_userinfo;
 
 use crate::error::LakeError;
@@ -70,6 +71,11 @@ pub trait CommitBackend: Debug + Send + Sync {
 
     /// All tables, sorted by name.
     async fn list(&self) -> Result<Vec<TableName>, LakeError>;
+
+    /// A look at the catalog's clock; `None` where it has none of its own.
+    async fn clock(&self) -> Result<Option<Sighting>, LakeError> {
+        Ok(None)
+    }
 }
 
 /// Opens the catalog. With `create`, what belongs to it is created where it is missing: the file and tables of a SQLite

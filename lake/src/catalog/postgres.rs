@@ -184,6 +184,10 @@ impl SqlDatabase for Postgres {
         }
     }
 
+    fn clock_query(&self) -> Option<&'static str> {
+        Some("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint::text")
+    }
+
     async fn columns(&self) -> Result<Vec<String>, sqlx::Error> {
         let rows = self.rows((COLUMNS, Vec::new())).await?;
         Ok(rows.into_iter().flatten().flatten().collect())

@@ -3,8 +3,10 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use tapehouse_core::clock::Sighting;
 
 use super::{CommitBackend, Pointer, Swap, SwapError};
+use crate::commit::attempt::now_ms;
 use crate::error::LakeError;
 use crate::name::TableName;
 
@@ -72,6 +74,11 @@ pub(super) trait SqlDatabase: Debug + Send + Sync + 'static {
     /// Runs `statements` in one transaction. It is committed, and `true`, only if the last one changed exactly one row; else
     /// nothing is changed.
     async fn transact(&self, statements: &[Statement<'_>]) -> Result<bool, TransactionError>;
+
+    /// A query of the database's clock, in milliseconds since 1970-01-01 UTC as text; `None` where its clock is this process's.
+    fn clock_query(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Names of the columns of `iceberg_tables`; none where there is no such table.
     async fn columns(&self) -> Result<Vec<String>, sqlx::Error>;
@@ -188,6 +195,23 @@ impl<D: SqlDatabase> CommitBackend for SqlBackend<D> {
             )(error))),
             Err(TransactionError::Unknown(error)) => Err(SwapError::Unknown(Box::new(error))),
         }
+    }
+
+    async fn clock(&self) -> Result<Option<Sighting>, LakeError> {
+        let Some(query) = self.database.clock_query() else {
+            return Ok(None);
+        };
+        let asked_ms = now_ms();
+        let rows = self.database.rows((query, Vec::new())).await;
+        let rows = rows.map_err(LakeError::catalog("asking for the time"))?;
+        let answered_ms = now_ms();
+        let told = rows.into_iter().flatten().flatten().next();
+        Ok(told.and_then(|text| text.parse().ok()).map(|theirs_ms| Sighting {
+            theirs_ms,
+            resolution_ms: 1,
+            asked_ms,
+            answered_ms,
+        }))
     }
 
     async fn list(&self) -> Result<Vec<TableName>, LakeError> {

@@ -8,12 +8,13 @@ use tapehouse_lake::Lake;
 
 use crate::cli::Global;
 use crate::commands::dry_run;
-use crate::config::{Config, Part, Topic};
+use crate::config::{Config, ConfigError, Fault, Part, Topic};
 use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_client, registry_failure};
 use crate::console::{Live, OutputFormat, Style, grouped, logs, print, print_json};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, chain};
 use crate::pipeline::{Pipeline, Servers, TICK, Totals, node_settings};
 use crate::process::Usage;
+use crate::push::{PushError, Pusher};
 use crate::signals::StopSignals;
 use crate::view::look;
 
@@ -94,8 +95,12 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         topics = topics.len(),
         "running"
     );
+    let pusher = pusher(&config, &pipeline)?;
     let end = watch(&pipeline, &live, args.until_caught_up, &mut signals).await;
     live.clear();
+    if let Some(pusher) = pusher {
+        pusher.stop().await;
+    }
     let seconds = started.elapsed();
     let progress = stop(pipeline, &mut signals)
         .await
@@ -104,6 +109,18 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         show(&progress, seconds, global.output);
     }
     end
+}
+
+/// The push gateway's task, where one is configured.
+fn pusher(config: &Config, pipeline: &Pipeline) -> Result<Option<Pusher>, Failure> {
+    let start = |url: &String| Pusher::start(url, &config.node, pipeline.metrics());
+    let refused = |error: PushError| ConfigError::from(Fault::new("metrics.pushgateway_url", chain(&error)));
+    Ok(config
+        .pushgateway_url
+        .as_ref()
+        .map(start)
+        .transpose()
+        .map_err(refused)?)
 }
 
 /// The topics that can be caught up with now. An answer is asked of Kafka, the registry and the catalog first: a run that

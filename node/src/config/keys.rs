@@ -197,6 +197,7 @@ pub const KEYS: &[Key] = &[
     Key::new("client.certificate", Node, Path, "\"/etc/tapehouse/client.pem\"", "Certificate that commands show to a node"),
     Key::new("client.key", Node, Path, "\"/etc/tapehouse/client.key\"", "Key of that certificate"),
     Key::new("client.timeout_ms", Node, Integer { min: 100, max: 300_000 }, "10000", "Longest wait for a node's answer, in ms").default("10000"),
+    Key::new("metrics.pushgateway_url", Node, HttpUrl, "\"http://localhost:9091\"", "Prometheus push gateway that the metrics are pushed to every 15 s; not set: none").env("PROMETHEUS_PUSHGATEWAY_URL"),
     Key::new("log.format", Node, Choice(&["text", "json"]), "\"json\"", "How log lines on stderr are written").default("text"),
     Key::new("log.level", Node, LogFilter, "\"info\"", "Which log lines are written: a level, or filters as of RUST_LOG").env("RUST_LOG").default("info"),
 ];

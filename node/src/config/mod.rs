@@ -173,6 +173,8 @@ pub struct Config {
     pub grpc: Grpc,
     /// The node that commands ask; `None` where they read tables and Kafka themselves.
     pub client: Option<Client>,
+    /// Prometheus push gateway.
+    pub pushgateway_url: Option<String>,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.

@@ -45,6 +45,7 @@ pub fn build(
         http_listen,
         grpc,
         client,
+        pushgateway_url: text("metrics.pushgateway_url"),
         log_format: if resolved.text("log.format")? == "json" {
             LogFormat::Json
         } else {

@@ -2,6 +2,7 @@
 //! check writes, it removes.
 
 mod clients;
+mod clock;
 mod machine;
 mod storage;
 
@@ -128,19 +129,27 @@ pub async fn examine(config: &Config, configured: Duration) -> Vec<Check> {
     let source = file.unwrap_or_else(|| "environment and flags, no file".to_owned());
     let valid = Finding::Good(format!("{source}; {} topics", config.topics.len()));
     let mut checks = vec![Check::found("configuration".to_owned(), Ok(valid), configured)];
-    let (kafka, registry, lake, machine) = tokio::join!(
+    let (kafka, registry, lake, clock, machine) = tokio::join!(
         clients::kafka(config),
         clients::registry(config),
         storage::checks(config),
+        clock::check(config),
         machine::checks(config)
     );
-    checks.extend(kafka.into_iter().chain(registry).chain(lake).chain(machine));
+    checks.extend(
+        kafka
+            .into_iter()
+            .chain(registry)
+            .chain(lake)
+            .chain([clock])
+            .chain(machine),
+    );
     checks
 }
 
 /// The one check that there is where the configuration has faults.
 pub fn unconfigured(failure: Failure, took: Duration) -> Vec<Check> {
-    let others = ["kafka", "registry", "catalog", "warehouse", "machine"];
+    let others = ["kafka", "registry", "catalog", "warehouse", "clock", "machine"];
     let mut checks = vec![Check::found("configuration".to_owned(), Err(failure), took)];
     checks.extend(others.map(|name| Check::skipped(name, "configuration")));
     checks

@@ -123,7 +123,11 @@ fn without_an_end_it_runs_until_ctrl_c_and_serves_metrics_meanwhile() {
         "the first lines took {:?}",
         started.elapsed()
     );
-    let metrics = level(&address, "tapehouse_records_total", Duration::from_secs(30));
+    let metrics = level(
+        &address,
+        "tapehouse_last_commit_timestamp_seconds{",
+        Duration::from_secs(30),
+    );
     assert!(metrics.contains("topic=\"raw.trades\""), "{metrics}");
     signal(&child, "INT");
     let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));

@@ -6,4 +6,5 @@ mod configuration;
 mod demo;
 mod documentation;
 mod grpc;
+mod metrics;
 mod support;

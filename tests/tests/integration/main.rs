@@ -1,6 +1,7 @@
 //! Tests against a real broker and a real registry; one pair of servers for all of them.
 
 mod bad_input;
+mod clock;
 mod config_schema;
 mod damage;
 mod doctor;
@@ -8,6 +9,7 @@ mod evolution;
 mod foreign;
 mod growth;
 mod lifecycle;
+mod logs;
 mod loss;
 mod outage;
 mod recreated;
