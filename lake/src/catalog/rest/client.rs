@@ -164,7 +164,10 @@ impl RestClient {
         if let Some(etag) = &request.known_etag {
             builder = builder.header(IF_NONE_MATCH, etag);
         }
-        let response = builder.send().await.map_err(|error| RestError::transport(host, error))?;
+        let response = builder
+            .send()
+            .await
+            .map_err(|error| RestError::transport(host, error))?;
         let (status, etag) = (response.status(), etag(response.headers()));
         let unchanged = status == StatusCode::NOT_MODIFIED && request.known_etag.is_some();
         if status.is_success() || unchanged {
@@ -205,7 +208,11 @@ pub(super) async fn read_limited(
     max_bytes: usize,
 ) -> Result<Bytes, RestError> {
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| RestError::transport(host, error))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| RestError::transport(host, error))?
+    {
         if body.len() + chunk.len() > max_bytes {
             return Err(RestError::Malformed {
                 what,
@@ -221,7 +228,10 @@ pub(super) async fn read_limited(
 pub(super) fn answer_of(status: StatusCode, body: &[u8]) -> RestError {
     let message = match serde_json::from_slice::<ErrorAnswer>(body) {
         Ok(ErrorAnswer { error }) => format!("{} {}", error.r#type, error.message).trim().to_owned(),
-        Err(_) => status.canonical_reason().unwrap_or("no answer of an Iceberg catalog").to_owned(),
+        Err(_) => status
+            .canonical_reason()
+            .unwrap_or("no answer of an Iceberg catalog")
+            .to_owned(),
     };
     let message: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
     let status = status.as_u16();

@@ -7,14 +7,16 @@ use std::sync::Mutex;
 use reqwest::{Certificate, Client, Url};
 use tapehouse_core::secret::Secret;
 
+use super::RestBackend;
 use super::auth::{Authenticator, ClientCredentials, Login};
 use super::client::{Request, RestClient};
 use super::error::RestError;
 use super::wire::ConfigAnswer;
-use super::RestBackend;
 use crate::catalog::{CatalogSettings, RestSettings};
 use crate::error::LakeError;
 
+/// Between the levels of a namespace, unless the catalog says otherwise.
+const SEPARATOR: &str = "\u{1f}";
 /// What is asked for where the configuration names no scope.
 const DEFAULT_SCOPE: &str = "catalog";
 /// Where tokens are fetched unless another place is named.
@@ -25,7 +27,7 @@ impl RestBackend {
     pub(in crate::catalog) async fn connect(settings: &CatalogSettings) -> Result<Self, LakeError> {
         let failed = || LakeError::rest("connecting to the catalog");
         let base = url(&settings.uri).map_err(failed())?;
-        let http = http_client(settings).await.map_err(failed())?;
+        let http = http_client(settings, &base).await.map_err(failed())?;
         let login = login(&settings.rest, &base).map_err(failed())?;
         let mut client = RestClient::new(http, base, Authenticator::new(login));
         let mut request = Request::get("the catalog's configuration", vec!["v1", "config"]);
@@ -48,9 +50,19 @@ impl RestBackend {
         Ok(Self {
             client,
             prefix: prefix.collect(),
+            separator: config
+                .value("namespace-separator")
+                .map_or_else(|| SEPARATOR.to_owned(), decoded),
             tags: Mutex::new(HashMap::new()),
         })
     }
+}
+
+/// A percent-encoded text.
+fn decoded(text: &str) -> String {
+    let pairs = format!("text={text}");
+    let mut pairs = url::form_urlencoded::parse(pairs.as_bytes());
+    pairs.next().map_or_else(String::new, |(_, text)| text.into_owned())
 }
 
 fn url(text: &str) -> Result<Url, RestError> {
@@ -93,13 +105,17 @@ fn login(settings: &RestSettings, base: &Url) -> Result<Login, RestError> {
     })))
 }
 
-async fn http_client(settings: &CatalogSettings) -> Result<Client, RestError> {
+async fn http_client(settings: &CatalogSettings, base: &Url) -> Result<Client, RestError> {
     let mut builder = Client::builder()
         .timeout(settings.timeout)
         .connect_timeout(settings.timeout)
         .user_agent(concat!("tapehouse/", env!("CARGO_PKG_VERSION")))
         // A token never follows a redirect, and a commit is never sent twice by one.
         .redirect(reqwest::redirect::Policy::none());
+    if is_loopback(base) {
+        // A proxy set in the environment cannot reach this machine's own ports.
+        builder = builder.no_proxy();
+    }
     if let Some(path) = &settings.rest.ca {
         for certificate in certificates(path).await? {
             builder = builder.add_root_certificate(certificate);
@@ -111,6 +127,19 @@ async fn http_client(settings: &CatalogSettings) -> Result<Client, RestError> {
 
 async fn certificates(path: &Path) -> Result<Vec<Certificate>, RestError> {
     let unusable = |reason: String| RestError::Settings(format!("certificate authority {}: {reason}", path.display()));
-    let pem = tokio::fs::read(path).await.map_err(|error| unusable(error.to_string()))?;
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read(file)).await;
+    let pem = read
+        .map_err(|error| unusable(error.to_string()))?
+        .map_err(|error| unusable(error.to_string()))?;
     Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }

@@ -1,9 +1,9 @@
 //! All tables of a REST catalog: namespaces within namespaces, page after page.
 
+use super::RestBackend;
 use super::client::Request;
 use super::error::RestError;
 use super::wire::{NamespacesAnswer, TablesAnswer};
-use super::{RestBackend, SEPARATOR};
 use crate::name::TableName;
 
 /// A catalog with more is not listed to its end.
@@ -30,9 +30,11 @@ impl RestBackend {
             }
             match self.namespaces(Some(&namespace)).await {
                 // A server that does not know of parents answers with all; what is no child is not followed.
-                Ok(children) => waiting.extend(children.into_iter().filter(|child| {
-                    child.len() > namespace.len() && child.starts_with(&namespace)
-                })),
+                Ok(children) => waiting.extend(
+                    children
+                        .into_iter()
+                        .filter(|child| child.len() > namespace.len() && child.starts_with(&namespace)),
+                ),
                 // Servers without nested namespaces.
                 Err(error) if error.is_status(404) || error.is_status(400) || error.is_status(406) => {}
                 Err(error) => return Err(error),
@@ -50,7 +52,7 @@ impl RestBackend {
             let mut request = Request::get("the list of namespaces", self.path(&["namespaces"]));
             request.query.push(("pageToken", page));
             if let Some(parent) = parent {
-                request.query.push(("parent", parent.join(SEPARATOR)));
+                request.query.push(("parent", parent.join(&self.separator)));
             }
             let answer: NamespacesAnswer = self.client.ask(&request).await?.parse()?;
             found.extend(answer.namespaces);
@@ -66,7 +68,7 @@ impl RestBackend {
     }
 
     async fn tables(&self, namespace: &[String]) -> Result<Vec<TableName>, RestError> {
-        let levels = namespace.join(SEPARATOR);
+        let levels = namespace.join(&self.separator);
         let mut found = Vec::new();
         let mut page = String::new();
         for _ in 0..MAX_PAGES {

@@ -25,8 +25,6 @@ use client::{Answer, MAX_TABLE_ANSWER_BYTES, Request, RestClient};
 pub use error::RestError;
 use wire::{CommitTable, CreateNamespace, CreateTable, Identifier, TableAnswer};
 
-/// Between the levels of a namespace in a path.
-const SEPARATOR: &str = "\u{1f}";
 /// Tables of which the newest version's tag is remembered; above this they are forgotten.
 const MAX_TAGS: usize = 256;
 
@@ -43,6 +41,8 @@ pub(super) struct RestBackend {
     client: RestClient,
     /// What the server wants between `v1` and the rest of each path.
     prefix: Vec<String>,
+    /// Between the levels of a namespace in a path.
+    separator: String,
     tags: Mutex<HashMap<TableName, Tag>>,
 }
 
@@ -54,10 +54,10 @@ struct Ident<'a> {
 }
 
 impl<'a> Ident<'a> {
-    fn of(table: &'a TableName) -> Self {
+    fn of(table: &'a TableName, separator: &str) -> Self {
         let levels: Vec<&str> = table.namespace().split('.').collect();
         Self {
-            namespace: levels.join(SEPARATOR),
+            namespace: levels.join(separator),
             levels,
             name: table.name(),
         }
@@ -68,7 +68,10 @@ impl RestBackend {
     /// The path of a request: `v1`, the prefix, `segments`.
     fn path<'a>(&'a self, segments: &[&'a str]) -> Vec<&'a str> {
         let prefix = self.prefix.iter().map(String::as_str);
-        std::iter::once("v1").chain(prefix).chain(segments.iter().copied()).collect()
+        std::iter::once("v1")
+            .chain(prefix)
+            .chain(segments.iter().copied())
+            .collect()
     }
 
     fn table_path<'a>(&'a self, ident: &'a Ident<'_>) -> Vec<&'a str> {
@@ -93,7 +96,13 @@ impl RestBackend {
         match &answer.etag {
             Some(etag) => {
                 let (etag, metadata_location) = (etag.clone(), metadata_location.clone());
-                tags.insert(table.clone(), Tag { etag, metadata_location })
+                tags.insert(
+                    table.clone(),
+                    Tag {
+                        etag,
+                        metadata_location,
+                    },
+                )
             }
             None => tags.remove(table),
         };
@@ -146,7 +155,7 @@ impl CommitBackend for RestBackend {
     }
 
     async fn load(&self, table: &TableName) -> Result<Option<Pointer>, LakeError> {
-        let ident = Ident::of(table);
+        let ident = Ident::of(table, &self.separator);
         let known = self.tags().get(table).cloned();
         let mut request = Request::get("the table", self.table_path(&ident));
         request.max_bytes = MAX_TABLE_ANSWER_BYTES;
@@ -170,7 +179,7 @@ impl CommitBackend for RestBackend {
 
     async fn create(&self, creation: &Creation<'_>) -> Result<Option<Pointer>, LakeError> {
         let failed = || LakeError::rest("creating a table");
-        let ident = Ident::of(creation.table);
+        let ident = Ident::of(creation.table, &self.separator);
         self.create_namespace(&ident).await.map_err(failed())?;
         let metadata = creation.metadata;
         let body = CreateTable {
@@ -192,7 +201,7 @@ impl CommitBackend for RestBackend {
     }
 
     async fn swap(&self, swap: &Swap<'_>) -> Result<Pointer, SwapError> {
-        let ident = Ident::of(swap.table);
+        let ident = Ident::of(swap.table, &self.separator);
         let body = CommitTable {
             identifier: Identifier {
                 namespace: &ident.levels,
