@@ -30,13 +30,13 @@ java_major() {
   echo "${version:-0}"
 }
 
-# newest_java: prints MAJOR PATH of the newest java among JAVA_HOME, /usr/lib/jvm, the PATH and the cache; "0 " where there is none.
+# newest_java [AT_MOST]: prints MAJOR PATH of the newest java (of those up to AT_MOST) among JAVA_HOME, /usr/lib/jvm, the PATH and the cache; "0 " where there is none.
 newest_java() {
   local candidate major best="" best_major=0
   for candidate in "${JAVA_HOME:-/nonexistent}/bin/java" /usr/lib/jvm/*/bin/java "$(command -v java || true)" "$CACHED_JAVA"; do
     [ -x "$candidate" ] || continue
     major=$(java_major "$candidate")
-    if [ "$major" -gt "$best_major" ]; then best=$candidate best_major=$major; fi
+    if [ "$major" -gt "$best_major" ] && [ "$major" -le "${1:-999}" ]; then best=$candidate best_major=$major; fi
   done
   echo "$best_major $best"
 }
