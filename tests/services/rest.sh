@@ -10,8 +10,16 @@ USAGE="rest.sh start DIR [--port P] [--s3 ENDPOINT BUCKET] | stop DIR | kill DIR
 
 rest_answers() { curl -sf -m 5 -o /dev/null "http://127.0.0.1:$1/v1/config"; }
 
+# Hadoop, by which the fixture reaches local files, needs a call that Java 24 has taken away. Maven brings a java of that age.
+find_fitting_java() {
+  local major java
+  read -r major java <<<"$(newest_java 23)"
+  [ "$major" -ge 17 ] || needs "a Java from 17 to 23 for Iceberg's REST catalog (apt-get install openjdk-17-jre-headless)"
+  echo "$java"
+}
+
 start() {
-  local folder port="" major java endpoint="" bucket="" settings
+  local folder port="" java endpoint="" bucket="" settings
   folder=$(server_folder "$1" rest)
   shift
   while [ "$#" -gt 0 ]; do
@@ -22,9 +30,7 @@ start() {
     esac
   done
   command -v curl >/dev/null || needs "curl (apt-get install curl)"
-  # Hadoop, by which the fixture reaches local files, needs a call that Java 24 has taken away. Maven brings a java of that age.
-  read -r major java <<<"$(newest_java 23)"
-  [ "$major" -ge 17 ] || needs "a Java from 17 to 23 (apt-get install openjdk-17-jre-headless)"
+  java=$(find_fitting_java) || exit $?
   "$SERVICES_DIR/fetch.sh" >/dev/null
   [ -n "$port" ] || port=$(cat "$folder/port" 2>/dev/null || free_port)
   settings=("CATALOG_REST_PORT=$port" "CATALOG_URI=jdbc:sqlite:$folder/catalog.db" "CATALOG_JDBC_SCHEMA__VERSION=V1" "CATALOG_WAREHOUSE=file://$folder/warehouse")
@@ -41,6 +47,7 @@ start() {
 }
 
 case "${1:-} $#" in
+  "check 1") find_fitting_java ;;
   "start "[2-9]*) start "${@:2}" ;;
   "stop 2") halt "$2/rest" ;;
   "kill 2") if is_running "$2/rest"; then kill -KILL "$(cut -d ' ' -f 1 "$2/rest/pid")"; fi; halt "$2/rest" ;;

@@ -12,6 +12,7 @@ mod place;
 mod postgres;
 mod races;
 mod readers;
+mod rest;
 mod retention;
 mod schema;
 mod support;

@@ -251,14 +251,11 @@ pub async fn swap_metadata(rig: &Rig, base: &LoadedTable, built: iceberg::spec::
         base.metadata().location(),
         Uuid::new_v4()
     );
-    let json = serde_json::to_vec(&built.metadata).unwrap();
-    rig.lake
-        .file_io()
-        .new_output(&location)
-        .unwrap()
-        .write(json.into())
-        .await
-        .unwrap();
+    if !rig.catalog().await.writes_metadata() {
+        let json = serde_json::to_vec(&built.metadata).unwrap();
+        let output = rig.lake.file_io().new_output(&location).unwrap();
+        output.write(json.into()).await.unwrap();
+    }
     let swap = Swap {
         metadata: &built.metadata,
         updates: &built.changes,

@@ -242,3 +242,43 @@ pub(super) fn answer_of(status: StatusCode, body: &[u8]) -> RestError {
         _ => RestError::Refused { status, message },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(status: u16, body: &str) -> RestError {
+        answer_of(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+    }
+
+    #[test]
+    fn each_status_says_whether_it_may_have_happened() {
+        for (status, may_have_happened, retryable) in [
+            (400, false, false),
+            (401, false, true),
+            (403, false, false),
+            (404, false, false),
+            (409, false, false),
+            (419, false, true),
+            (429, false, true),
+            (500, true, true),
+            (502, true, true),
+            (503, true, true),
+            (504, true, true),
+        ] {
+            let error = error(status, "");
+            assert_eq!(error.may_have_happened(), may_have_happened, "{status}");
+            assert_eq!(error.is_retryable(), retryable, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_catalogs_words_are_shown_up_to_a_limit() {
+        let body = r#"{"error":{"message":"no such table","type":"NoSuchTableException","code":404}}"#;
+        let said = error(404, body).to_string();
+        assert!(said.contains("NoSuchTableException no such table"), "{said}");
+        let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(10_000));
+        assert!(error(400, &long).to_string().len() < 600);
+        assert!(error(502, "<html>").to_string().contains("Bad Gateway"));
+    }
+}
