@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::catalog::RestError;
 use crate::name::TableName;
 use crate::storage::StorageError;
 
@@ -45,6 +46,14 @@ pub enum LakeError {
         action: &'static str,
         /// The database's error.
         source: sqlx::Error,
+    },
+    /// The REST catalog failed.
+    #[error("catalog: {action}: {source}")]
+    Rest {
+        /// What was being done.
+        action: &'static str,
+        /// What came back.
+        source: RestError,
     },
     /// Metadata, a manifest or a data file could not be read, written or understood.
     #[error("{action}: {source}")]
@@ -101,6 +110,7 @@ impl LakeError {
             Self::Unsupported { .. } | Self::NoSuchTable(_) | Self::Unusable { .. } | Self::Parquet { .. } => false,
             Self::Storage { source, .. } => source.problem.is_retryable(),
             Self::Iceberg { source, .. } => source.kind() == iceberg::ErrorKind::Unexpected,
+            Self::Rest { source, .. } => source.is_retryable(),
             Self::Missing { .. } | Self::Catalog { .. } | Self::Io { .. } | Self::Interrupted(_) => true,
         }
     }
@@ -121,6 +131,10 @@ impl LakeError {
 
     pub(crate) fn catalog(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Catalog { action, source }
+    }
+
+    pub(crate) fn rest(action: &'static str) -> impl FnOnce(RestError) -> Self {
+        move |source| Self::Rest { action, source }
     }
 
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

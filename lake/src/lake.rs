@@ -9,7 +9,7 @@ use iceberg::spec::{FormatVersion, Schema, SortOrder, TableMetadataBuilder, Unbo
 use tapehouse_core::clock::Sighting;
 use uuid::Uuid;
 
-use crate::catalog::{self, CatalogSettings, CommitBackend};
+use crate::catalog::{self, CatalogSettings, CommitBackend, Creation};
 use crate::commit::cleanup::{Cleaner, CleanupJob};
 use crate::commit::metadata_file::Unwritten;
 use crate::commit::metadata_json::SnapshotTexts;
@@ -141,7 +141,7 @@ impl Lake {
         {
             return Ok(Some(known.clone()));
         }
-        let loaded = LoadedTable::read(self.warehouse(), ident, &pointer.metadata_location).await?;
+        let loaded = LoadedTable::read(self.warehouse(), ident, pointer).await?;
         self.remember(loaded.clone());
         Ok(Some(loaded))
     }
@@ -196,15 +196,20 @@ impl Lake {
             refs: BTreeMap::new(),
             known: &SnapshotTexts::default(),
         };
-        let written = metadata_file::write(self.warehouse().batch(&location), unwritten).await?;
-        if !self.backend().create(ident, &written.location).await? {
+        let written = metadata_file::write(self, self.warehouse().batch(&location), unwritten).await?;
+        let creation = Creation {
+            table: ident,
+            metadata: &metadata,
+            metadata_location: written.location.as_deref(),
+        };
+        let Some(created) = self.backend().create(&creation).await? else {
             // Somebody created it meanwhile; our metadata file is an orphan.
             return self
                 .load(ident)
                 .await?
                 .ok_or_else(|| LakeError::NoSuchTable(ident.clone()));
-        }
-        let created = LoadedTable::from_written(ident, metadata, written, None);
+        };
+        let created = LoadedTable::after_swap(ident, metadata, written, created, None);
         hint::write(self.warehouse(), created.metadata_location()).await;
         self.remember(created.clone());
         Ok(created)

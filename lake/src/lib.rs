@@ -13,7 +13,7 @@ pub mod storage;
 pub mod table;
 pub mod verify;
 
-pub use catalog::CatalogSettings;
+pub use catalog::{CatalogSettings, RestSettings};
 pub use commit::{
     AppendOutcome, CommitPolicy, DecidedOn, Mismatch, Retention, StagedAppend, StateChange, StateChangeKind,
     WantedColumn,

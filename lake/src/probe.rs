@@ -43,7 +43,7 @@ impl Lake {
         let swap = Swap {
             table: &table,
             base_location: &format!("{location}/metadata/none.metadata.json"),
-            new_location: &format!("{location}/metadata/next.metadata.json"),
+            new_location: Some(&format!("{location}/metadata/next.metadata.json")),
             metadata: &metadata,
             updates: &[],
             requirements: &[],

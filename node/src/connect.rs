@@ -150,6 +150,11 @@ pub fn lake_failure(error: &LakeError) -> Failure {
         LakeError::Catalog { .. } => Failure::unreachable(chain(error))
             .code(error.code())
             .hint("check catalog.uri"),
+        LakeError::Rest { source, .. } if source.is_retryable() => {
+            Failure::unreachable(chain(error)).code(error.code()).hint(
+                "check catalog.uri, its path included, catalog.token or catalog.credential, and that the catalog runs",
+            )
+        }
         LakeError::Unsupported { .. } => {
             ConfigError::from(Fault::new("catalog or warehouse", error.to_string())).into()
         }

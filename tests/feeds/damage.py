@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "oracle"))
 from pyiceberg.expressions import And, EqualTo
 from pyiceberg.table.update import AssertRefSnapshotId, SetSnapshotRefUpdate
 
-from lake import open_catalog
+from lake import catalog_uri, open_catalog
 
 
 def live_files(table):
@@ -33,9 +33,9 @@ def roll_back(table):
         transaction._apply((update,), (AssertRefSnapshotId(ref="main", snapshot_id=current.snapshot_id),))
 
 
-def lock(path):
+def lock(catalog):
     """Holds SQLite's write lock, as a writer does that hangs."""
-    database = sqlite3.connect(path, timeout=30, isolation_level=None)
+    database = sqlite3.connect(catalog_uri(catalog).removeprefix("sqlite:///"), timeout=30, isolation_level=None)
     database.execute("BEGIN IMMEDIATE")
     print("locked", flush=True)
     sys.stdin.read()

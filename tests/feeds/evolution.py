@@ -174,10 +174,9 @@ def filtered(table, sent):
 
 
 def judge(args):
-    from lake import catalog_uri
-    from pyiceberg.catalog.sql import SqlCatalog
+    from lake import open_catalog
 
-    table = SqlCatalog("default", uri=catalog_uri(args.catalog)).load_table(args.table)
+    table = open_catalog(args.catalog).load_table(args.table)
     sent = {(p, o): (name, i, schema_id) for p, o, name, i, schema_id in json.loads(pathlib.Path(args.sent).read_text())}
     columns = [f.name for f in table.schema().fields]
     columns = columns[:columns.index("ingestion_timestamp")] + columns[columns.index("decode_error") + 1:]

@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """What another engine does to a bronze table between our commits, by PyIceberg alone.
 
-    foreign.py CATALOG_DB TABLE append N | delete N | add-column NAME | rename-column NAME NEW | drop-column NAME
+    foreign.py CATALOG TABLE append N | delete N | add-column NAME | rename-column NAME NEW | drop-column NAME
 
 append: N rows without Kafka coordinates. delete: the rows of the N lowest offsets of partition 0. Prints how often it lost the race for
 the table.
 """
 
+import os
 import sys
 import time
 
 import pyarrow as pa
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import And, EqualTo, LessThan
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
+
+from lake import open_catalog  # noqa: E402
 
 ATTEMPTS = 200
 
@@ -42,8 +46,8 @@ def change(table, action, arguments):
 
 
 def main():
-    catalog_db, name, action, *arguments = sys.argv[1:]
-    catalog = SqlCatalog("default", uri="sqlite:///" + catalog_db)
+    catalog, name, action, *arguments = sys.argv[1:]
+    catalog = open_catalog(catalog)
     for attempt in range(ATTEMPTS):
         try:
             change(catalog.load_table(name), action, arguments)

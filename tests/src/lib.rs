@@ -2,6 +2,7 @@
 //!
 //! Nothing here uses a crate of the workspace: what is under test is asked from outside.
 
+mod backend;
 pub mod chaos;
 mod error;
 mod feed;
@@ -17,6 +18,7 @@ mod site;
 mod tools;
 mod wait;
 
+pub use backend::Backend;
 pub use error::Error;
 pub use feed::{Feed, Sent};
 pub use node::{Node, NodeOptions};

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::backend::{Backend, SiteCatalog};
 use crate::guardian::Guardian;
 use crate::service::{self, script};
-use crate::{Error, Tools, run};
+use crate::{Error, Service, Tools, run};
 
 /// One of the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +32,17 @@ pub struct Servers {
     folder: PathBuf,
     bootstrap: String,
     registry: String,
+    backend: Backend,
+    catalogs: Option<Service>,
     _guardian: Guardian,
 }
 
 impl Servers {
-    /// Starts both. Their folder is removed when they stop.
+    /// Starts both, and what the sites on `backend` share. Their folder is removed when they stop.
     ///
     /// # Errors
     /// [`Error::Needs`] when they cannot run on this machine.
-    pub fn start(tools: &Tools) -> Result<Self, Error> {
+    pub fn start(tools: &Tools, backend: Backend) -> Result<Self, Error> {
         let folder = service::folder()?;
         let guardian = Guardian::over(&script("stack.sh"), "down", &folder)?;
         let mut up = script("stack.sh");
@@ -49,6 +52,8 @@ impl Servers {
             bootstrap: service::said(&up.stdout, "KAFKA_BOOTSTRAP_SERVERS")?,
             registry: service::said(&up.stdout, "SCHEMA_REGISTRY_URL")?,
             tools: tools.clone(),
+            backend,
+            catalogs: backend.start()?,
             folder,
             _guardian: guardian,
         })
@@ -67,6 +72,15 @@ impl Servers {
     /// The programs that were used.
     pub fn tools(&self) -> &Tools {
         &self.tools
+    }
+
+    /// Where the tables of the sites are.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    pub(crate) fn catalog_for(&self, folder: &Path) -> Result<SiteCatalog, Error> {
+        SiteCatalog::of(self.backend, self.catalogs.as_ref(), folder)
     }
 
     /// Where their state and logs are.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::{Error, Servers, Tools};
+use crate::{Backend, Error, Servers, Tools};
 
 /// Set to 1: what is missing is a failure, not a reason to skip.
 const REQUIRE_VARIABLE: &str = "TAPEHOUSE_REQUIRE_SERVERS";
@@ -61,7 +61,7 @@ pub fn stack_alone() -> Option<Stack> {
 }
 
 fn servers() -> Option<&'static Servers> {
-    let started = SERVERS.get_or_init(|| Tools::locate().and_then(|tools| Servers::start(&tools)));
+    let started = SERVERS.get_or_init(|| Servers::start(&Tools::locate()?, Backend::of_environment()?));
     unless_missing(started.as_ref())
 }
 

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{Error, Servers, Tools};
+use crate::backend::SiteCatalog;
+use crate::{Error, Servers, Service, Tools};
 
 /// A Kafka topic and the table that it fills.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub struct Site {
     tools: Tools,
     bootstrap: String,
     registry: String,
+    catalog: SiteCatalog,
     topics: Vec<Topic>,
 }
 
@@ -63,6 +65,7 @@ impl Site {
         fs::write(&file, text).map_err(Error::io(file.display().to_string()))?;
         Ok(Self {
             folder: folder.to_owned(),
+            catalog: servers.catalog_for(folder)?,
             tools: servers.tools().clone(),
             bootstrap: servers.bootstrap().to_owned(),
             registry: servers.registry().to_owned(),
@@ -104,9 +107,19 @@ impl Site {
         &self.topics
     }
 
-    /// Path of the catalog's database.
-    pub fn catalog(&self) -> PathBuf {
+    /// The catalog, as the oracles take it.
+    pub fn catalog(&self) -> String {
+        self.catalog.for_oracles()
+    }
+
+    /// Path of the catalog's database, where it is a file.
+    pub fn catalog_file(&self) -> PathBuf {
         self.folder.join("catalog.db")
+    }
+
+    /// The catalog's server, where the site has one of its own.
+    pub fn catalog_server(&self) -> Option<&Service> {
+        self.catalog.server.as_deref()
     }
 
     /// State folder of the node `name`.
@@ -123,7 +136,8 @@ impl Site {
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap)
             .env("SCHEMA_REGISTRY_URL", &self.registry)
-            .env("ICEBERG_CATALOG_URI", format!("sqlite://{}", self.catalog().display()))
+            .env("ICEBERG_CATALOG_URI", &self.catalog.uri)
+            .env("ICEBERG_CATALOG_NAME", &self.catalog.name)
             .env(
                 "ICEBERG_WAREHOUSE_PATH",
                 format!("file://{}/warehouse", self.folder.display()),

@@ -2,6 +2,7 @@
 
 mod postgres;
 mod postgres_uri;
+mod rest;
 mod settings;
 mod sql;
 mod sqlite;
@@ -17,13 +18,28 @@ use tapehouse_core::secret::mask_userinfo;
 
 use crate::error::LakeError;
 use crate::name::TableName;
-pub use settings::CatalogSettings;
+use crate::table::ParsedMetadata;
+pub use rest::RestError;
+pub use settings::{CatalogSettings, RestSettings};
 
 /// What a catalog knows of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Pointer {
     /// Location of the current metadata file.
     pub metadata_location: String,
+    /// What the file holds, where the catalog's answer says it.
+    pub metadata: Option<Box<ParsedMetadata>>,
+}
+
+/// A table to be created.
+#[derive(Debug)]
+pub struct Creation<'a> {
+    /// The table.
+    pub table: &'a TableName,
+    /// Its first metadata. A catalog that writes it itself may choose location and field ids anew.
+    pub metadata: &'a TableMetadata,
+    /// Where that is, written and durable; `None` where the catalog writes it itself.
+    pub metadata_location: Option<&'a str>,
 }
 
 /// A change of a table's pointer from one metadata to the next.
@@ -33,8 +49,8 @@ pub struct Swap<'a> {
     pub table: &'a TableName,
     /// Location of the metadata that the change was made from. If it is no longer current, the swap is a conflict.
     pub base_location: &'a str,
-    /// Location of the new metadata; already written and durable.
-    pub new_location: &'a str,
+    /// Location of the new metadata, already written and durable; `None` where the catalog writes it itself.
+    pub new_location: Option<&'a str>,
     /// The new metadata.
     pub metadata: &'a TableMetadata,
     /// The same change as a list of updates, for catalogs that apply them themselves.
@@ -60,13 +76,18 @@ pub enum SwapError {
 /// A catalog as the commit layer needs it.
 #[async_trait]
 pub trait CommitBackend: Debug + Send + Sync {
+    /// Whether the catalog writes metadata files and deletes superseded ones; else its committers do.
+    fn writes_metadata(&self) -> bool {
+        false
+    }
+
     /// The table's pointer; `None` when the catalog does not hold the table.
     async fn load(&self, table: &TableName) -> Result<Option<Pointer>, LakeError>;
 
-    /// Registers a new table (and its namespace). `false` when a table of that name exists already; it is left alone.
-    async fn create(&self, table: &TableName, metadata_location: &str) -> Result<bool, LakeError>;
+    /// Registers a new table (and its namespace). `None` when a table of that name exists already; it is left alone.
+    async fn create(&self, creation: &Creation<'_>) -> Result<Option<Pointer>, LakeError>;
 
-    /// Replaces the table's pointer if it still is `swap.base_location`.
+    /// Replaces the table's metadata if that still is what the change was made from: by `base_location`, or by the requirements.
     async fn swap(&self, swap: &Swap<'_>) -> Result<Pointer, SwapError>;
 
     /// All tables, sorted by name.
@@ -79,11 +100,11 @@ pub trait CommitBackend: Debug + Send + Sync {
 }
 
 /// Opens the catalog. With `create`, what belongs to it is created where it is missing: the file and tables of a SQLite
-/// database, the tables in a PostgreSQL database; without, nothing is.
+/// database, the tables in a PostgreSQL database; without, nothing is. A REST catalog is only connected to.
 ///
 /// # Errors
 /// [`LakeError::Unsupported`] for another kind of URI, [`LakeError::Missing`] when a file must exist and does not,
-/// [`LakeError::Catalog`] when the catalog cannot be used.
+/// [`LakeError::Catalog`] and [`LakeError::Rest`] when the catalog cannot be used.
 pub async fn open(settings: &CatalogSettings, create: bool) -> Result<Arc<dyn CommitBackend>, LakeError> {
     let uri = settings.uri.as_str();
     let path = uri.strip_prefix("sqlite://").and_then(sqlite::database_path);
@@ -96,10 +117,11 @@ pub async fn open(settings: &CatalogSettings, create: bool) -> Result<Arc<dyn Co
             let database = postgres::Postgres::open(uri, settings.timeout, create).await?;
             Ok(Arc::new(sql::SqlBackend::on(database, &settings.name).await?))
         }
+        (Some(("http" | "https", _)), None) => Ok(Arc::new(rest::RestBackend::connect(settings).await?)),
         _ => Err(LakeError::Unsupported {
             what: "catalog",
             value: mask_userinfo(uri),
-            expected: "expected sqlite:///absolute/path/catalog.db or postgresql://user:password@host:port/database",
+            expected: "expected sqlite:///absolute/path/catalog.db, postgresql://user:password@host:port/database or http(s)://host:port/path of a REST catalog",
         }),
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use tapehouse_core::clock::Sighting;
 
-use super::{CommitBackend, Pointer, Swap, SwapError};
 use crate::commit::attempt::now_ms;
+use super::{CommitBackend, Creation, Pointer, Swap, SwapError};
 use crate::error::LakeError;
 use crate::name::TableName;
 
@@ -123,6 +123,21 @@ impl<D: SqlDatabase> SqlBackend<D> {
     }
 }
 
+fn pointer(metadata_location: String) -> Pointer {
+    Pointer {
+        metadata_location,
+        metadata: None,
+    }
+}
+
+/// Where the committer wrote the metadata; this catalog does not write any.
+fn written<'a>(table: &TableName, location: Option<&'a str>) -> Result<&'a str, LakeError> {
+    location.ok_or_else(|| LakeError::Unusable {
+        table: table.clone(),
+        reason: "its new metadata was not written".to_owned(),
+    })
+}
+
 async fn layout(database: &impl SqlDatabase) -> Result<Layout, LakeError> {
     let columns = database.columns().await;
     let columns = columns.map_err(LakeError::catalog("reading the catalog's layout"))?;
@@ -146,7 +161,7 @@ impl<D: SqlDatabase> CommitBackend for SqlBackend<D> {
         let row = rows.map_err(LakeError::catalog("loading a table"))?.pop();
         match row.map(|mut row| row.pop().flatten()) {
             None => Ok(None),
-            Some(Some(metadata_location)) => Ok(Some(Pointer { metadata_location })),
+            Some(Some(metadata_location)) => Ok(Some(pointer(metadata_location))),
             Some(None) => Err(LakeError::Unusable {
                 table: table.clone(),
                 reason: "the catalog's row has no metadata location".to_owned(),
@@ -154,7 +169,8 @@ impl<D: SqlDatabase> CommitBackend for SqlBackend<D> {
         }
     }
 
-    async fn create(&self, table: &TableName, metadata_location: &str) -> Result<bool, LakeError> {
+    async fn create(&self, creation: &Creation<'_>) -> Result<Option<Pointer>, LakeError> {
+        let (table, metadata_location) = (creation.table, written(creation.table, creation.metadata_location)?);
         let insert = match self.layout().await? {
             Layout::WithoutType => INSERT_WITHOUT_TYPE,
             Layout::WithType | Layout::Absent => INSERT,
@@ -164,27 +180,28 @@ impl<D: SqlDatabase> CommitBackend for SqlBackend<D> {
             (INSERT_NAMESPACE, vec![self.catalog.as_str(), namespace]),
             (insert, vec![&self.catalog, namespace, name, metadata_location]),
         ];
-        self.database.transact(&statements).await.map_err(|error| match error {
+        let created = self.database.transact(&statements).await;
+        let created = created.map_err(|error| match error {
             // Whether it happened shows at the next look: a table of this location is the one that was meant.
             TransactionError::Conflict(error) | TransactionError::Failed(error) | TransactionError::Unknown(error) => {
                 LakeError::catalog("creating a table")(error)
             }
-        })
+        })?;
+        Ok(created.then(|| pointer(metadata_location.to_owned())))
     }
 
     async fn swap(&self, swap: &Swap<'_>) -> Result<Pointer, SwapError> {
         let table = swap.table;
+        let new_location = written(table, swap.new_location).map_err(SwapError::Failed)?;
         let parameters = vec![
-            swap.new_location,
+            new_location,
             swap.base_location,
             &self.catalog,
             table.namespace(),
             table.name(),
         ];
         match self.database.transact(&[(SWAP, parameters)]).await {
-            Ok(true) => Ok(Pointer {
-                metadata_location: swap.new_location.to_owned(),
-            }),
+            Ok(true) => Ok(pointer(new_location.to_owned())),
             Ok(false) => Err(SwapError::Conflict),
             Err(TransactionError::Conflict(error)) => {
                 tracing::debug!(%table, %error, "the catalog's database was busy");

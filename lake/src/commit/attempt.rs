@@ -17,7 +17,7 @@ use super::manifests::{ManifestSet, ManifestTask};
 use super::metadata_file::{Unwritten, Written};
 use super::retention::{self, RetentionPlan};
 use super::{Committed, SnapshotChange, keys, metadata_file, summary};
-use crate::catalog::Swap;
+use crate::catalog::{Pointer, Swap};
 use crate::error::{CommitError, LakeError};
 use crate::lake::Lake;
 use crate::table::{LoadedTable, Manifests};
@@ -95,7 +95,7 @@ pub(super) async fn prepare(
         refs: refs_after(base, &built, &plan),
         known: base.snapshot_texts(),
     };
-    let written = metadata_file::write(batch, unwritten);
+    let written = metadata_file::write(lake, batch, unwritten);
     Ok(Prepared {
         written: written.await.map_err(fatal())?,
         manifests: set.manifests,
@@ -112,7 +112,7 @@ impl Prepared {
         Swap {
             table: base.ident(),
             base_location: base.metadata_location(),
-            new_location: &self.written.location,
+            new_location: self.written.location.as_deref(),
             metadata: &self.built.metadata,
             updates: &self.built.changes,
             requirements: &self.requirements,
@@ -120,8 +120,11 @@ impl Prepared {
     }
 
     /// What follows a successful swap: the new version is remembered, the rest handed to the cleaner.
-    pub(super) async fn finish(self, lake: &Lake, base: &LoadedTable, attempts: u32) -> Committed {
-        let table = LoadedTable::from_written(base.ident(), self.built.metadata, self.written, Some(self.manifests));
+    pub(super) fn finish(self, lake: &Lake, base: &LoadedTable, swapped: Pointer, attempts: u32) -> Committed {
+        let metadata = self.built.metadata;
+        // A catalog that writes metadata itself deletes it too.
+        let catalogs_business = self.written.location.is_none();
+        let table = LoadedTable::after_swap(base.ident(), metadata, self.written, swapped, Some(self.manifests));
         lake.remember(table.clone());
         let expired = self.expired.iter().filter_map(|id| base.metadata().snapshot_by_id(*id));
         // On by default, as `create_table` sets it; who turned it off wants to keep them.
@@ -130,7 +133,7 @@ impl Prepared {
             .properties()
             .get(DELETE_METADATA)
             .is_some_and(|value| value == "false");
-        let superseded = match keeps_metadata {
+        let superseded = match keeps_metadata || catalogs_business {
             true => Vec::new(),
             false => self
                 .built

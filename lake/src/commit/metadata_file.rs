@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::metadata_json::{self, SnapshotTexts};
 use crate::error::LakeError;
+use crate::lake::Lake;
 use crate::name::TableName;
 use crate::storage::Batch;
 
@@ -38,9 +39,10 @@ fn version_of(location: &str) -> Option<u64> {
     name.split_once('-')?.0.parse().ok()
 }
 
-/// A metadata file that is written and durable, but not yet anybody's current one.
+/// New metadata, durable, but not yet anybody's current one.
 pub(crate) struct Written {
-    pub location: String,
+    /// Where the file is; `None` where the catalog writes it itself.
+    pub location: Option<String>,
     pub bytes: usize,
     pub refs: BTreeMap<String, SnapshotReference>,
     pub snapshots: SnapshotTexts,
@@ -56,17 +58,24 @@ pub(crate) struct Unwritten<'a> {
     pub known: &'a SnapshotTexts,
 }
 
-/// Writes the file and makes it durable, together with what `batch` wrote before.
-pub(crate) async fn write(batch: Batch, new: Unwritten<'_>) -> Result<Written, LakeError> {
+/// Writes the file and makes it durable, together with what `batch` wrote before. Where the catalog writes metadata itself, only
+/// the latter.
+pub(crate) async fn write(lake: &Lake, batch: Batch, new: Unwritten<'_>) -> Result<Written, LakeError> {
     let Unwritten { location, refs, .. } = new;
     let encoded = metadata_json::encode(new.metadata, &refs, new.known).map_err(|error| LakeError::Unusable {
         table: new.ident.clone(),
         reason: format!("its metadata cannot be written: {error}"),
     })?;
     let bytes = encoded.bytes.len();
-    let failed = || LakeError::iceberg(format!("writing {location}"));
-    let output = batch.io().new_output(&location).map_err(failed())?;
-    output.write(encoded.bytes.into()).await.map_err(failed())?;
+    let location = match lake.backend().writes_metadata() {
+        true => None,
+        false => {
+            let failed = || LakeError::iceberg(format!("writing {location}"));
+            let output = batch.io().new_output(&location).map_err(failed())?;
+            output.write(encoded.bytes.into()).await.map_err(failed())?;
+            Some(location)
+        }
+    };
     batch.finish().await?;
     Ok(Written {
         location,

@@ -204,10 +204,10 @@ impl<'a> Run<'a> {
         failpoint::reach("before_swap");
         let swapped = self.lake.backend().swap(&prepared.as_swap(base)).await;
         let error = match swapped {
-            Ok(_) => {
+            Ok(swapped) => {
                 failpoint::reach("after_swap");
                 if !failpoint::loses_answer("swap") {
-                    let committed = prepared.finish(self.lake, base, self.attempts).await;
+                    let committed = prepared.finish(self.lake, base, swapped, self.attempts);
                     return Ok(Some(committed));
                 }
                 SwapError::Unknown("the chaos suite lost the answer".into())

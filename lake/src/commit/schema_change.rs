@@ -85,13 +85,13 @@ impl Lake {
             refs: base.refs().clone(),
             known: base.snapshot_texts(),
         };
-        let written = metadata_file::write(self.warehouse().batch(metadata.location()), unwritten)
+        let written = metadata_file::write(self, self.warehouse().batch(metadata.location()), unwritten)
             .await
             .map_err(fatal())?;
         let swap = Swap {
             table: ident,
             base_location: base.metadata_location(),
-            new_location: &written.location,
+            new_location: written.location.as_deref(),
             metadata: &built.metadata,
             updates: &built.changes,
             requirements: &[
@@ -104,10 +104,11 @@ impl Lake {
                 },
             ],
         };
-        if let Err(error) = self.backend().swap(&swap).await {
-            return Ok(Err(error));
-        }
-        let table = LoadedTable::from_written(ident, built.metadata, written, None);
+        let swapped = match self.backend().swap(&swap).await {
+            Ok(swapped) => swapped,
+            Err(error) => return Ok(Err(error)),
+        };
+        let table = LoadedTable::after_swap(ident, built.metadata, written, swapped, None);
         self.remember(table.clone());
         self.clean_up(CleanupJob {
             table: table.clone(),

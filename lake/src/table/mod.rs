@@ -12,6 +12,7 @@ use iceberg::spec::{
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use crate::catalog::Pointer;
 use crate::commit::metadata_file::Written;
 use crate::commit::metadata_json::SnapshotTexts;
 use crate::error::LakeError;
@@ -41,70 +42,72 @@ struct Inner {
 
 /// The part of a metadata file that [`TableMetadata`] reads but does not show.
 #[derive(Deserialize)]
-struct Refs {
+pub(crate) struct Refs {
     #[serde(default)]
-    refs: Option<BTreeMap<String, SnapshotReference>>,
+    pub refs: Option<BTreeMap<String, SnapshotReference>>,
+}
+
+/// Metadata as it was read.
+#[derive(Clone, Debug)]
+pub struct ParsedMetadata {
+    /// The metadata.
+    pub metadata: TableMetadata,
+    /// Its branches and tags.
+    pub refs: BTreeMap<String, SnapshotReference>,
+    /// Size as JSON, in bytes.
+    pub bytes: usize,
 }
 
 impl LoadedTable {
-    /// Reads the metadata file at `metadata_location`.
-    pub(crate) async fn read(
-        warehouse: &Warehouse,
-        ident: &TableName,
-        metadata_location: &str,
-    ) -> Result<Self, LakeError> {
-        let failed = || LakeError::iceberg(format!("reading metadata of {ident}"));
-        // The catalog says where: of a table's files this one alone is not checked against the table's location.
-        let folder = metadata_location.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let io = &warehouse.io_below(folder);
-        let bytes = io
-            .new_input(metadata_location)
-            .map_err(failed())?
-            .read()
-            .await
-            .map_err(failed())?;
-        let invalid = |error: serde_json::Error| LakeError::Unusable {
-            table: ident.clone(),
-            reason: format!("{metadata_location} is no table metadata: {error}"),
+    /// The version that the catalog names: as it answered, else read from the metadata file.
+    pub(crate) async fn read(warehouse: &Warehouse, ident: &TableName, pointer: Pointer) -> Result<Self, LakeError> {
+        let location = pointer.metadata_location;
+        let parsed = match pointer.metadata {
+            Some(parsed) => *parsed,
+            None => read_metadata(warehouse, ident, &location).await?,
         };
-        let gzip = bytes.starts_with(&[0x1f, 0x8b]);
-        let (metadata, plain) = if gzip {
-            let metadata = TableMetadata::read_from(io, metadata_location)
-                .await
-                .map_err(failed())?;
-            let plain = serde_json::to_vec(&metadata).map_err(invalid)?;
-            (metadata, plain.into())
-        } else {
-            (serde_json::from_slice(&bytes).map_err(invalid)?, bytes)
-        };
-        let refs: Refs = serde_json::from_slice(&plain).map_err(invalid)?;
-        let written = Written {
-            location: metadata_location.to_owned(),
-            bytes: plain.len(),
-            refs: refs.refs.unwrap_or_default(),
-            snapshots: SnapshotTexts::default(),
-        };
-        Ok(Self::from_written(ident, metadata, written, None))
+        Ok(Self::of(ident, location, parsed))
     }
 
-    /// The table as it is after `written` became its metadata.
-    pub(crate) fn from_written(
-        ident: &TableName,
-        metadata: TableMetadata,
-        written: Written,
-        manifests: Option<Manifests>,
-    ) -> Self {
+    fn of(ident: &TableName, metadata_location: String, parsed: ParsedMetadata) -> Self {
         Self {
             inner: Arc::new(Inner {
                 ident: ident.clone(),
-                metadata_location: written.location,
-                metadata: Arc::new(metadata),
-                metadata_bytes: written.bytes as u64,
-                refs: written.refs,
-                snapshot_texts: written.snapshots,
-                manifests: OnceCell::new_with(manifests),
+                metadata_location,
+                metadata: Arc::new(parsed.metadata),
+                metadata_bytes: parsed.bytes as u64,
+                refs: parsed.refs,
+                snapshot_texts: SnapshotTexts::default(),
+                manifests: OnceCell::new(),
             }),
         }
+    }
+
+    /// The table as it is after a swap to `metadata`: as the catalog shows it in its answer, else as it was written. `manifests`
+    /// are those of the snapshot that was committed; where others have committed since, the catalog may show a later one.
+    pub(crate) fn after_swap(
+        ident: &TableName,
+        metadata: TableMetadata,
+        written: Written,
+        swapped: Pointer,
+        manifests: Option<Manifests>,
+    ) -> Self {
+        let committed = metadata.current_snapshot_id();
+        let parsed = swapped.metadata.map_or_else(
+            || ParsedMetadata {
+                metadata,
+                refs: written.refs,
+                bytes: written.bytes,
+            },
+            |shown| *shown,
+        );
+        let is_ours = parsed.metadata.current_snapshot_id() == committed;
+        let mut table = Self::of(ident, swapped.metadata_location, parsed);
+        if let Some(inner) = Arc::get_mut(&mut table.inner) {
+            inner.snapshot_texts = written.snapshots;
+            inner.manifests = OnceCell::new_with(manifests.filter(|_| is_ours));
+        }
+        table
     }
 
     /// The table's name.
@@ -191,4 +194,32 @@ pub(crate) async fn read_manifest_list(
         .map_err(failed())?;
     let list = ManifestList::parse_with_version(&bytes, version).map_err(failed())?;
     Ok(Arc::new(list.consume_entries().into_iter().collect()))
+}
+
+/// Reads the metadata file at `location`.
+async fn read_metadata(warehouse: &Warehouse, ident: &TableName, location: &str) -> Result<ParsedMetadata, LakeError> {
+    let failed = || LakeError::iceberg(format!("reading metadata of {ident}"));
+    // The catalog says where: of a table's files this one alone is not checked against the table's location.
+    let folder = location.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let io = &warehouse.io_below(folder);
+    let input = io.new_input(location).map_err(failed())?;
+    let bytes = input.read().await.map_err(failed())?;
+    let invalid = |error: serde_json::Error| LakeError::Unusable {
+        table: ident.clone(),
+        reason: format!("{location} is no table metadata: {error}"),
+    };
+    let gzip = bytes.starts_with(&[0x1f, 0x8b]);
+    let (metadata, plain) = if gzip {
+        let metadata = TableMetadata::read_from(io, location).await.map_err(failed())?;
+        let plain = serde_json::to_vec(&metadata).map_err(invalid)?;
+        (metadata, plain.into())
+    } else {
+        (serde_json::from_slice(&bytes).map_err(invalid)?, bytes)
+    };
+    let refs: Refs = serde_json::from_slice(&plain).map_err(invalid)?;
+    Ok(ParsedMetadata {
+        metadata,
+        refs: refs.refs.unwrap_or_default(),
+        bytes: plain.len(),
+    })
 }

@@ -50,7 +50,10 @@ async fn an_append_is_a_snapshot_with_its_ranges_state_and_totals(kind: Kind) {
     let fresh = rig.other().await.load(&rig.ident).await.unwrap().unwrap();
     assert_eq!(fresh.metadata(), table.metadata());
     assert_eq!(fresh.refs(), table.refs());
-    assert_eq!(fresh.metadata_bytes(), table.metadata_bytes());
+    if kind != Kind::Rest {
+        // The server's answers are not the file.
+        assert_eq!(fresh.metadata_bytes(), table.metadata_bytes());
+    }
     let expected: Vec<_> = (0..12).map(|o| (0, o)).chain((5..9).map(|o| (1, o))).collect();
     assert_eq!(rig.rows().await, expected);
 }
@@ -120,10 +123,7 @@ async fn the_hint_names_the_current_metadata(kind: Kind) {
         rig.lake.settle().await;
         let hint = std::fs::read_to_string(table.folder().join("metadata/version-hint.text")).unwrap();
         let named = table.folder().join(format!("metadata/{hint}.metadata.json"));
-        assert_eq!(
-            named.to_str().unwrap(),
-            table.metadata_location().strip_prefix("file://").unwrap()
-        );
+        assert_eq!(named, tapehouse_lake::storage::local_path(table.metadata_location()));
         assert!(hint.starts_with(&format!("{:05}-", start + 1)), "{hint}");
         assert!(metadata_files(&table, ".tmp").is_empty());
     }
@@ -138,6 +138,15 @@ async fn a_reader_creates_nothing(kind: Kind) {
             assert!(error.to_string().contains("catalog database does not exist"), "{error}");
         }
         // A server is there; what is not there yet is an empty catalog.
+        Kind::Rest => assert!(
+            !open()
+                .await
+                .unwrap()
+                .list_tables()
+                .await
+                .unwrap()
+                .contains(&place.ident)
+        ),
         Kind::Postgres => assert!(open().await.unwrap().list_tables().await.unwrap().is_empty()),
     }
     assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 0);
@@ -145,7 +154,7 @@ async fn a_reader_creates_nothing(kind: Kind) {
     let reader = open().await.unwrap();
     assert!(reader.load(&place.ident).await.unwrap().is_none());
     lake.create_table(&place.ident, new_table()).await.unwrap();
-    assert_eq!(reader.list_tables().await.unwrap(), std::slice::from_ref(&place.ident));
+    assert!(reader.list_tables().await.unwrap().contains(&place.ident));
     assert!(reader.load(&place.ident).await.unwrap().is_some());
 }
 
@@ -195,7 +204,7 @@ fn gap(start: i64, end: i64) -> Ranges {
 
 async fn a_table_without_state_halts(kind: Kind) {
     let Some(rig) = Rig::new(kind).await else { return };
-    let ident = "bronze.other".parse().unwrap();
+    let ident = rig.place.beside("other");
     let mut spec = new_table();
     spec.properties.clear();
     let table = rig.lake.create_table(&ident, spec).await.unwrap();

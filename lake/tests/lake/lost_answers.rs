@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tapehouse_lake::catalog::{CommitBackend, Pointer, Swap, SwapError};
+use tapehouse_lake::catalog::{CommitBackend, Creation, Pointer, Swap, SwapError};
 use tapehouse_lake::storage::Warehouse;
 use tapehouse_lake::{AppendOutcome, CommitError, CommitPolicy, Lake, LakeError, TableName};
 
@@ -49,6 +49,10 @@ impl Faulty {
 
 #[async_trait]
 impl CommitBackend for Faulty {
+    fn writes_metadata(&self) -> bool {
+        self.catalog.writes_metadata()
+    }
+
     async fn load(&self, table: &TableName) -> Result<Option<Pointer>, LakeError> {
         if self
             .failing_loads
@@ -60,8 +64,8 @@ impl CommitBackend for Faulty {
         self.catalog.load(table).await
     }
 
-    async fn create(&self, table: &TableName, location: &str) -> Result<bool, LakeError> {
-        self.catalog.create(table, location).await
+    async fn create(&self, creation: &Creation<'_>) -> Result<Option<Pointer>, LakeError> {
+        self.catalog.create(creation).await
     }
 
     async fn swap(&self, swap: &Swap<'_>) -> Result<Pointer, SwapError> {

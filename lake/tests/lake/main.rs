@@ -1,4 +1,4 @@
-//! The lake against real parts: SQLite, PostgreSQL, local files, PyIceberg and DuckDB as readers and as other writers.
+//! The lake against real parts: SQLite, PostgreSQL, a REST catalog, local files, PyIceberg and DuckDB as readers and as other writers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,6 +12,7 @@ mod place;
 mod postgres;
 mod races;
 mod readers;
+mod rest;
 mod retention;
 mod schema;
 mod support;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 pub enum Kind {
     Sqlite,
     Postgres,
+    Rest,
 }
 
 /// Makes a test of each function, for each kind of catalog. Without the server that a kind needs, its tests are skipped.
@@ -21,6 +22,7 @@ macro_rules! on_each_catalog {
     ($($test:ident),+ $(,)?) => {
         crate::place::on_each_catalog!(@ sqlite, Sqlite, $($test),+);
         crate::place::on_each_catalog!(@ postgres, Postgres, $($test),+);
+        crate::place::on_each_catalog!(@ rest, Rest, $($test),+);
     };
     (@ $module:ident, $kind:ident, $($test:ident),+) => {
         mod $module {
@@ -52,16 +54,30 @@ impl Place {
                 Self::at(format!("sqlite://{}/catalog/lake.db", dir.path().display()), dir)
             }
             Kind::Postgres => Self::on(kind, postgres()?).await,
+            Kind::Rest => Self::on(kind, rest()?).await,
         })
     }
 
     /// A new place whose catalog is on `server`.
     pub async fn on(kind: Kind, server: &Service) -> Self {
-        let uri = match kind {
-            Kind::Postgres => schema_on(server).await,
+        let dir = tempfile::tempdir().unwrap();
+        match kind {
+            Kind::Postgres => Self::at(schema_on(server).await, dir),
+            Kind::Rest => {
+                // One catalog for all: a namespace of its own, of two levels.
+                let namespace = format!("bronze.lake_{}", Uuid::new_v4().simple());
+                Self {
+                    ident: format!("{namespace}.raw_trades").parse().unwrap(),
+                    ..Self::at(server.address().to_owned(), dir)
+                }
+            }
             Kind::Sqlite => panic!("SQLite has no server"),
-        };
-        Self::at(uri, tempfile::tempdir().unwrap())
+        }
+    }
+
+    /// A name beside the table that tests use.
+    pub fn beside(&self, name: &str) -> TableName {
+        TableName::new(self.ident.namespace(), name).unwrap()
     }
 
     fn at(uri: String, dir: TempDir) -> Self {
@@ -87,11 +103,22 @@ pub fn postgres() -> Option<&'static Service> {
     unless_missing(SERVER.get_or_init(start_postgres).as_ref())
 }
 
+/// As [`postgres`].
+pub fn rest() -> Option<&'static Service> {
+    static SERVER: OnceLock<Result<Service, Error>> = OnceLock::new();
+    unless_missing(SERVER.get_or_init(start_rest).as_ref())
+}
+
+fn start_rest() -> Result<Service, Error> {
+    Service::start("rest.sh", "REST_URI", &[])
+}
+
 /// A server of the test's own, which it may stop.
 pub fn start(kind: Kind) -> Option<Service> {
     let started = match kind {
         Kind::Sqlite => return None,
         Kind::Postgres => start_postgres(),
+        Kind::Rest => start_rest(),
     };
     match started {
         Ok(server) => Some(server),

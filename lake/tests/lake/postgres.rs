@@ -22,7 +22,7 @@ async fn a_row_that_another_holds_is_a_conflict_and_a_silent_server_ends_the_wai
     let mut holder = connect(&rig).await;
     holder.execute("BEGIN").await.unwrap();
     holder.execute("SELECT * FROM iceberg_tables FOR UPDATE").await.unwrap();
-    let swap = swap_of(&rig, &base, "file:///nowhere");
+    let swap = swap_of(&rig, &base, "file:///nowhere", &[]);
     // lock_timeout comes first: the server itself says that nothing happened.
     let error = rig.catalog().await.swap(&swap).await.unwrap_err();
     assert!(matches!(error, SwapError::Conflict), "{error}");

@@ -7,7 +7,7 @@ use tapehouse_lake::catalog::SwapError;
 use tapehouse_lake::{AppendOutcome, StateError};
 
 use crate::place::{Kind, on_each_catalog};
-use crate::support::{Rig, live_files, stage, swap_metadata, swap_of};
+use crate::support::{Rig, live_files, requirements, stage, swap_metadata, swap_of};
 
 on_each_catalog! {
     of_two_owners_of_a_range_exactly_one_wins,
@@ -91,7 +91,8 @@ async fn a_stale_base_is_a_conflict(kind: Kind) {
     let stale = rig.append(&[(0, 0, 1)]).await;
     let current = rig.append(&[(0, 1, 2)]).await;
     let backend = rig.catalog().await;
-    let swap = swap_of(&rig, &stale, "file:///nowhere");
+    let requirements = requirements(&stale);
+    let swap = swap_of(&rig, &stale, "file:///nowhere", &requirements);
     assert!(matches!(backend.swap(&swap).await, Err(SwapError::Conflict)));
     let pointer = backend.load(&rig.ident).await.unwrap().unwrap();
     assert_eq!(pointer.metadata_location, current.metadata_location());

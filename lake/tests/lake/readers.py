@@ -59,7 +59,9 @@ def create(uri, warehouse, name):
     import pyarrow as pa
 
     made = catalog(uri, warehouse)
-    made.create_namespace(name.split(".")[0])
+    namespace = name.split(".")[:-1]
+    for depth in range(1, len(namespace) + 1):
+        made.create_namespace_if_not_exists(tuple(namespace[:depth]))
     table = made.create_table(name, pa.schema([("kafka_partition", pa.int32()), ("kafka_offset", pa.int64())]))
     return {"location": table.metadata_location}
 

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use arrow_array::{Date32Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use iceberg::TableRequirement;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{
     DataFile, DataFileFormat, Literal, NestedField, PartitionKey, PrimitiveType, Schema, Struct, Transform, Type,
@@ -217,15 +218,28 @@ pub async fn live_files(lake: &Lake, table: &LoadedTable) -> Vec<(String, u64)> 
     files
 }
 
+/// What a swap of `base` requires, where the catalog checks it.
+pub fn requirements(base: &LoadedTable) -> Vec<TableRequirement> {
+    vec![TableRequirement::RefSnapshotIdMatch {
+        r#ref: iceberg::spec::MAIN_BRANCH.to_owned(),
+        snapshot_id: base.metadata().current_snapshot_id(),
+    }]
+}
+
 /// A swap of `base` that changes nothing but the location.
-pub fn swap_of<'a>(rig: &'a Rig, base: &'a LoadedTable, new_location: &'a str) -> Swap<'a> {
+pub fn swap_of<'a>(
+    rig: &'a Rig,
+    base: &'a LoadedTable,
+    new_location: &'a str,
+    requirements: &'a [TableRequirement],
+) -> Swap<'a> {
     Swap {
         table: &rig.ident,
         base_location: base.metadata_location(),
-        new_location,
+        new_location: Some(new_location),
         metadata: base.metadata(),
         updates: &[],
-        requirements: &[],
+        requirements,
     }
 }
 
@@ -237,18 +251,15 @@ pub async fn swap_metadata(rig: &Rig, base: &LoadedTable, built: iceberg::spec::
         base.metadata().location(),
         Uuid::new_v4()
     );
-    let json = serde_json::to_vec(&built.metadata).unwrap();
-    rig.lake
-        .file_io()
-        .new_output(&location)
-        .unwrap()
-        .write(json.into())
-        .await
-        .unwrap();
+    if !rig.catalog().await.writes_metadata() {
+        let json = serde_json::to_vec(&built.metadata).unwrap();
+        let output = rig.lake.file_io().new_output(&location).unwrap();
+        output.write(json.into()).await.unwrap();
+    }
     let swap = Swap {
         metadata: &built.metadata,
         updates: &built.changes,
-        ..swap_of(rig, base, &location)
+        ..swap_of(rig, base, &location, &[])
     };
     rig.catalog().await.swap(&swap).await.unwrap();
 }

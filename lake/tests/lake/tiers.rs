@@ -12,8 +12,10 @@ on_each_catalog! {
 
 async fn a_thousand_commits(kind: Kind) {
     let Some(rig) = Rig::new(kind).await else { return };
-    let times = commit_many(rig, 1000).await;
-    let (early, late) = (median(&times[50..100]), median(&times[950..]));
+    // The REST catalog's own time for a commit would make it minutes.
+    let commits = if kind == Kind::Rest { 250 } else { 1000 };
+    let times = commit_many(rig, commits).await;
+    let (early, late) = (median(&times[50..100]), median(&times[times.len() - 50..]));
     // Far from the 1.5 that the commit bench holds at 5,000 commits on a quiet machine: here others may be busy.
     assert!(late <= early.mul_f64(3.0), "{early:?} at 50-100, {late:?} at the end");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tapehouse_lake::{CatalogSettings, S3Credentials, S3Settings};
+use tapehouse_lake::{CatalogSettings, RestSettings, S3Credentials, S3Settings};
 
 use super::fault::{Fault, Origin};
 use super::interfaces;
@@ -155,6 +155,35 @@ fn registry(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<Registry> {
     })
 }
 
+/// What only a REST catalog needs; with another one it is a mistake.
+fn rest(resolved: &Resolved, faults: &mut Vec<Fault>) -> RestSettings {
+    const KEYS: [&str; 6] = [
+        "catalog.warehouse",
+        "catalog.token",
+        "catalog.credential",
+        "catalog.oauth2_server_uri",
+        "catalog.scope",
+        "catalog.ca",
+    ];
+    let text = |key: &str| resolved.text(key).map(str::to_owned);
+    if text("catalog.uri").is_some_and(|uri| !uri.starts_with("http")) {
+        for key in KEYS.into_iter().filter(|key| resolved.get(key).is_some()) {
+            faults.push(resolved.fault(key, "is set, but catalog.uri is no REST catalog: it would not be used"));
+        }
+    }
+    if text("catalog.token").is_some() && text("catalog.credential").is_some() {
+        faults.push(resolved.fault("catalog.token", "is set, and catalog.credential too: give either"));
+    }
+    RestSettings {
+        warehouse: text(KEYS[0]),
+        token: text(KEYS[1]).map(Secret::new),
+        credential: text(KEYS[2]).map(Secret::new),
+        oauth2_server_uri: text(KEYS[3]),
+        scope: text(KEYS[4]),
+        ca: text(KEYS[5]).map(PathBuf::from),
+    }
+}
+
 fn lake(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<Lake> {
     let text = |key: &str| resolved.text(key).map(str::to_owned);
     let warehouse = text("warehouse.path")?;
@@ -164,6 +193,7 @@ fn lake(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<Lake> {
             uri: text("catalog.uri")?,
             name: text("catalog.name")?,
             timeout: Duration::from_millis(resolved.integer("catalog.timeout_ms")?),
+            rest: rest(resolved, faults),
         },
         warehouse,
         s3,

@@ -160,13 +160,22 @@ fn catalog_uri(text: &str) -> Result<String, String> {
             "`{shown}` must hold an absolute path of a file: three slashes, then the path"
         )),
         "postgresql" | "postgres" => postgres_uri(text, &shown),
-        "http" | "https" => Err(format!(
-            "catalogs of scheme {scheme} are not supported by this version, only sqlite:///absolute/path and postgresql://"
-        )),
+        "http" | "https" => rest_uri(text, &shown),
         _ => Err(format!(
-            "has the unknown scheme `{scheme}`, only sqlite:///absolute/path and postgresql://user:password@host:port/database are supported"
+            "has the unknown scheme `{scheme}`, only sqlite:///absolute/path, postgresql://user:password@host:port/database and http(s)://host:port/path are supported"
         )),
     }
+}
+
+fn rest_uri(text: &str, shown: &str) -> Result<String, String> {
+    let url = parse_url(text)?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("`{shown}` names no host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("holds a user or parameters: give catalog.token or catalog.credential".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn postgres_uri(text: &str, shown: &str) -> Result<String, String> {
@@ -284,6 +293,7 @@ mod tests {
         assert!(!with_password.contains("hunter2"), "{with_password}");
         assert!(reason(Kind::CatalogUri, "sqlite://relative.db").contains("absolute"));
         assert!(reason(Kind::CatalogUri, "mysql://u:hunter2@h/db").contains("unknown scheme"));
+        assert!(reason(Kind::CatalogUri, "https://u:p@h/").contains("catalog.token"));
         let without_database = reason(Kind::CatalogUri, "postgresql://u:hunter2@h:5432");
         assert!(
             without_database.contains("no database") && !without_database.contains("hunter2"),

@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use tapehouse_core::failpoint::{DEFENCES, POINTS};
-use tapehouse_tests::Error;
 use tapehouse_tests::chaos::{Options, Plan, Report, Selection, run};
+use tapehouse_tests::{Backend, Error};
 
 /// Records in each topic, in CI and with --full.
 const RECORDS: (u64, u64) = (100_000, 1_000_000);
@@ -39,6 +39,9 @@ struct Arguments {
     /// Every N-th case, from the I-th on: for runs in parts
     #[arg(long, value_name = "I/N", value_parser = part)]
     part: Option<(usize, usize)>,
+    /// Where the tables are
+    #[arg(long, value_parser = Backend::NAMES, default_value = "sqlite")]
+    backend: String,
     /// Cases at the same time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -98,10 +101,12 @@ fn main() -> ExitCode {
         seed: arguments.seed.unwrap_or_else(clock),
         records: arguments.records(),
         jobs: arguments.jobs,
+        backend: arguments.backend.parse().unwrap_or_default(),
     };
     println!(
-        "{} cases, {} records in each topic, seed {}",
+        "{} cases on {}, {} records in each topic, seed {}",
         plan.0.len(),
+        arguments.backend,
         options.records,
         options.seed
     );
@@ -181,8 +186,8 @@ fn summarize(reports: &[Report], arguments: &Arguments, options: Options) -> usi
         let full = if arguments.full { "--full " } else { "" };
         println!("\n{}: {error}", report.case.name);
         println!(
-            "  again: cargo xtask chaos {full}--seed {} --records {} --case {}",
-            options.seed, options.records, report.case.name
+            "  again: cargo xtask chaos {full}--backend {} --seed {} --records {} --case {}",
+            arguments.backend, options.seed, options.records, report.case.name
         );
     }
     println!();

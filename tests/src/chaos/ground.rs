@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::performance::Performed;
 use super::source::{Filling, SOURCES, topic};
+use super::suite::Options;
 use super::{Act, Case, Source};
 use crate::{Error, Feed, Servers, Site, Tools};
 
@@ -35,9 +36,10 @@ struct Truth {
 }
 
 impl Ground {
-    /// Starts the servers and fills the topics of `sources` with `records` each.
-    pub(super) fn prepare(folder: &Path, records: u64, seed: u64, sources: &[Source]) -> Result<Self, Error> {
-        let servers = Servers::start(&Tools::locate()?)?;
+    /// Starts the servers and fills the topics of `sources` with the records of `options`.
+    pub(super) fn prepare(folder: &Path, options: Options, sources: &[Source]) -> Result<Self, Error> {
+        let Options { records, seed, .. } = options;
+        let servers = Servers::start(&Tools::locate()?, options.backend)?;
         let mut ground = Self {
             servers,
             records,

@@ -9,7 +9,7 @@ use super::disk::Disk;
 use super::ground::{Ground, remove};
 use super::performance::Performance;
 use super::{Act, Case, Plan, Source};
-use crate::{Error, Scratch};
+use crate::{Backend, Error, Scratch};
 
 /// How the suite is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Options {
     pub records: u64,
     /// Cases at the same time.
     pub jobs: usize,
+    /// Where the tables are.
+    pub backend: Backend,
 }
 
 /// What became of one case.
@@ -62,7 +64,7 @@ pub fn run(
             sources.push(case.source);
         }
     }
-    let ground = match Ground::prepare(scratch.path(), options.records, options.seed, &sources) {
+    let ground = match Ground::prepare(scratch.path(), options, &sources) {
         Ok(ground) => ground,
         Err(error) => {
             if !matches!(error, Error::Needs(_)) {

@@ -40,7 +40,7 @@ fn what_is_sound_is_said_to_be_and_nothing_is_left_behind() {
             0,
             &[("kafka", "ok"), ("catalog", "warn"), ("warehouse", "warn")],
         )?;
-        equal("a catalog made by the doctor", site.catalog().exists(), false)?;
+        equal("a catalog made by the doctor", site.catalog_file().exists(), false)?;
         Feed::of(servers).produce(&topic.topic, 500, &[])?;
         let mut node = forever(&site, "a")?;
         await_rows(&site, &topic, &mut node, 500)?;

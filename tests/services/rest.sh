@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# rest.sh start DIR [--port P] [--s3 ENDPOINT BUCKET] | stop DIR | kill DIR
+# Iceberg's own REST catalog server (its test fixture) on SQLite. Its tables are local files, or with --s3 objects of that bucket (path style;
+# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are read from the environment). State, log and pid are in DIR/rest; a second start keeps data
+# and port. `kill` is SIGKILL. The fixture listens on every address and knows no log-in.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+USAGE="rest.sh start DIR [--port P] [--s3 ENDPOINT BUCKET] | stop DIR | kill DIR"
+
+rest_answers() { curl -sf -m 5 -o /dev/null "http://127.0.0.1:$1/v1/config"; }
+
+# Hadoop, by which the fixture reaches local files, needs a call that Java 24 has taken away. Maven brings a java of that age.
+find_fitting_java() {
+  local major java
+  read -r major java <<<"$(newest_java 23)"
+  [ "$major" -ge 17 ] || needs "a Java from 17 to 23 for Iceberg's REST catalog (apt-get install openjdk-17-jre-headless)"
+  echo "$java"
+}
+
+start() {
+  local folder port="" java endpoint="" bucket="" settings
+  folder=$(server_folder "$1" rest)
+  shift
+  while [ "$#" -gt 0 ]; do
+    case "$1 $#" in
+      "--port "[2-9]*) port=$2; shift 2 ;;
+      "--s3 "[3-9]*) endpoint=$2 bucket=$3; shift 3 ;;
+      *) usage "$USAGE" ;;
+    esac
+  done
+  command -v curl >/dev/null || needs "curl (apt-get install curl)"
+  java=$(find_fitting_java) || exit $?
+  "$SERVICES_DIR/fetch.sh" >/dev/null
+  [ -n "$port" ] || port=$(cat "$folder/port" 2>/dev/null || free_port)
+  settings=("CATALOG_REST_PORT=$port" "CATALOG_URI=jdbc:sqlite:$folder/catalog.db" "CATALOG_JDBC_SCHEMA__VERSION=V1" "CATALOG_WAREHOUSE=file://$folder/warehouse")
+  if [ -n "$endpoint" ]; then
+    settings+=("CATALOG_WAREHOUSE=s3://$bucket/rest" CATALOG_IO__IMPL=org.apache.iceberg.aws.s3.S3FileIO "CATALOG_S3_ENDPOINT=$endpoint"
+      CATALOG_S3_PATH__STYLE__ACCESS=true CATALOG_CLIENT_REGION=us-east-1 AWS_REGION=us-east-1)
+  fi
+  if ! is_running "$folder"; then
+    echo "$port" >"$folder/port"
+    launch "$folder" env "${settings[@]}" "$java" -Xmx512m -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$REST_HOME/jars/*" org.apache.iceberg.rest.RESTCatalogServer
+  fi
+  await "$folder" "Iceberg REST catalog" 60 rest_answers "$port"
+  publish "$(dirname "$folder")" REST_URI "http://127.0.0.1:$port"
+}
+
+case "${1:-} $#" in
+  "check 1") find_fitting_java ;;
+  "start "[2-9]*) start "${@:2}" ;;
+  "stop 2") halt "$2/rest" ;;
+  "kill 2") if is_running "$2/rest"; then kill -KILL "$(cut -d ' ' -f 1 "$2/rest/pid")"; fi; halt "$2/rest" ;;
+  *) usage "$USAGE" ;;
+esac
