@@ -26,6 +26,8 @@ pub struct NodeOptions {
     pub defence_off: Option<String>,
     /// Runs for ever, instead of until caught up.
     pub for_ever: bool,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
     /// Further arguments of `run`.
     pub arguments: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl Node {
             command.arg("--until-caught-up");
         }
         command.args(&options.arguments).env("TAPEHOUSE_FAILPOINT_LOG", &fired);
+        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         if let Some(failpoint) = &options.failpoint {
             command.env("TAPEHOUSE_FAILPOINT", failpoint);
         }
