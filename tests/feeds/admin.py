@@ -4,6 +4,8 @@
     admin.py BOOTSTRAP create TOPIC PARTITIONS [K=V]...    partitions TOPIC N    delete TOPIC
     admin.py BOOTSTRAP recreate TOPIC PARTITIONS           deletes it and creates it at once: the same name, another id
     admin.py BOOTSTRAP truncate TOPIC PARTITION OFFSET     records below OFFSET are gone, as after retention
+    admin.py BOOTSTRAP alter TOPIC K=V...                  changes the topic's configuration
+    admin.py BOOTSTRAP visible TOPIC FILE                  writes the offsets that a read_committed consumer sees, as Parquet
     admin.py BOOTSTRAP watermarks TOPIC                    JSON {partition: [low, high]}, all that is stored counted
     admin.py BOOTSTRAP group GROUP TOPIC                   JSON {partition: committed offset}
     admin.py BOOTSTRAP grant USER TOPIC                    the user may read it, and nothing about groups
@@ -18,8 +20,12 @@ import os
 import sys
 import time
 
+import pyarrow.parquet
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, NewPartitions, NewTopic, ResourcePatternType, ResourceType
+from confluent_kafka.admin import (
+    AclBinding, AclOperation, AclPermissionType, AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
+    ResourcePatternType, ResourceType,
+)
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
 from visible import visible_offsets  # noqa: E402
@@ -117,6 +123,11 @@ def main():
         until("deletion", lambda: partition_count(client, topic) == 0)
     elif action == "truncate":
         done(client.delete_records([TopicPartition(topic, int(rest[0]), int(rest[1]))]))
+    elif action == "alter":
+        changes = [ConfigEntry(*pair.split("=", 1), incremental_operation=AlterConfigOpType.SET) for pair in rest]
+        done(client.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, topic, incremental_configs=changes)]))
+    elif action == "visible":
+        pyarrow.parquet.write_table(visible_offsets(bootstrap, topic), rest[0])
     elif action == "watermarks":
         print(json.dumps(watermarks(bootstrap, client, topic)))
     elif action == "group":

@@ -2,13 +2,14 @@
 """Judges a bronze table from outside: PyIceberg and DuckDB read it, confluent-kafka reads the topic, nothing of Tapehouse runs.
 
     bronze.py CATALOG [WAREHOUSE] --table bronze.raw_trades [--expect-rows N]
-              [--complete topic=raw.trades,bootstrap=127.0.0.1:9092] [--covered] [--filters COLUMN]... [--digest] [--foreign-rows N]
+              [--complete topic=raw.trades,bootstrap=127.0.0.1:9092] [--covered] [--filters COLUMN]... [--digest] [--foreign-rows N] [--ever-visible FILE]
 
 Prints one JSON object; exit 0 when nothing is wrong, 3 when `violations` is not empty, 1 when it could not be judged.
 --covered compares only offsets below the table's recorded next offsets (a job that was stopped early).
 --filters checks that filtered scans find what is in the files (bounds in manifests can lie).
 --digest adds a figure over all columns but those that tell when and by whom a row was written: two tables of one topic have the same.
 --foreign-rows N: exactly N rows are of other engines and have no coordinates; all else is judged without them.
+--ever-visible FILE: offsets (Parquet) that a consumer saw before compaction or retention took some: rows of these are no surplus.
 """
 
 import argparse
@@ -110,8 +111,11 @@ def check_unique(db, judgement):
         judgement.violation("I1 duplicate coordinates", dict(rows=doubled, examples_incarnation_partition_offset_count=examples))
 
 
-def check_complete(db, judgement, topic, bootstrap, incarnation, upto):
-    """The rows of one incarnation against what a read_committed consumer sees; upto {partition: next offset} limits both sides."""
+def check_complete(db, judgement, topic, bootstrap, incarnation, upto, ever_visible):
+    """The rows of one incarnation against what a read_committed consumer sees; upto {partition: next offset} limits both sides.
+
+    ever_visible: a file of offsets that a consumer saw earlier; None: what it sees now is all that there ever was.
+    """
     started = time.monotonic()
     consumed = visible_offsets(bootstrap, topic)
     db.execute("CREATE TABLE visible AS SELECT * FROM consumed")
@@ -122,8 +126,11 @@ def check_complete(db, judgement, topic, bootstrap, incarnation, upto):
             db.execute("INSERT INTO covered VALUES (?, ?)", [partition, next_offset])
         db.execute("DELETE FROM visible WHERE NOT EXISTS (SELECT 1 FROM covered WHERE p = kafka_partition AND kafka_offset < next)")
     db.execute("CREATE TABLE landed AS SELECT kafka_partition, kafka_offset FROM by_pyiceberg WHERE topic_incarnation = ?", [incarnation])
+    db.execute("CREATE TABLE known AS SELECT * FROM visible")
+    if ever_visible:
+        db.execute("INSERT INTO known SELECT kafka_partition, kafka_offset FROM read_parquet(?)", [ever_visible])
     for check, left, right in (("I1 visible records missing from the table", "visible", "landed"),
-                               ("I1 rows that no consumer sees", "landed", "visible")):
+                               ("I1 rows that no consumer sees", "landed", "known")):
         query = f"FROM {left} ANTI JOIN {right} USING (kafka_partition, kafka_offset)"
         (count,) = db.execute(f"SELECT count(*) {query}").fetchone()
         judgement.figures["missing" if left == "visible" else "surplus"] = count
@@ -182,7 +189,7 @@ def judge(args):
     if args.complete:
         incarnation = args.incarnation if args.incarnation is not None else state["incarnation"] if state else 0
         upto = {int(p): n for p, n in state["next"].items()} if args.covered and state else None
-        check_complete(db, judgement, args.complete["topic"], args.complete["bootstrap"], incarnation, upto)
+        check_complete(db, judgement, args.complete["topic"], args.complete["bootstrap"], incarnation, upto, args.ever_visible)
     judgement.figures["seconds"] = round(time.monotonic() - started, 2)
     return judgement
 
@@ -204,6 +211,7 @@ def main():
     parser.add_argument("--complete", type=key_values, help="topic=T,bootstrap=HOST:PORT: compare with what a consumer sees")
     parser.add_argument("--covered", action="store_true", help="compare only offsets below the recorded next offsets")
     parser.add_argument("--incarnation", type=int, help="incarnation of the topic that is in Kafka now (default: the recorded one)")
+    parser.add_argument("--ever-visible", metavar="FILE", help="with --complete: offsets that were visible once")
     parser.add_argument("--filters", action="append", default=[], metavar="COLUMN")
     parser.add_argument("--digest", action="store_true", help="adds a figure over the content of all rows")
     parser.add_argument("--foreign-rows", type=int, default=0, metavar="N", help="rows of other engines, without coordinates")

@@ -26,6 +26,8 @@ pub struct NodeOptions {
     pub defence_off: Option<String>,
     /// Runs for ever, instead of until caught up.
     pub for_ever: bool,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
     /// Further arguments of `run`.
     pub arguments: Vec<String>,
     /// Further variables of its environment.

@@ -13,6 +13,18 @@ pub enum Source {
     Compacted,
     /// Records of two schemas, the second of which comes in the middle of every partition.
     Schemas,
+    /// Trades, after a topic that is the case's own: what is done to that one would harm other cases.
+    Own,
+}
+
+impl Source {
+    /// The shared topic that has to be filled for it.
+    pub(super) fn shared(self) -> Self {
+        match self {
+            Self::Own => Self::Trades,
+            source => source,
+        }
+    }
 }
 
 /// When another engine commits.
@@ -24,6 +36,15 @@ pub enum When {
     AfterKill,
     /// While the node is stopped at the point; then it goes on.
     WhileStoppedAt(&'static str),
+}
+
+/// In which state the node meets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// It runs.
+    Running,
+    /// It was killed, and is started afterwards.
+    Killed,
 }
 
 /// How a server goes away.
@@ -71,6 +92,12 @@ pub enum Act {
         /// The node is killed while the disk is full, and started.
         is_killed: bool,
     },
+    /// The broker begins to compact the topic while the node reads it.
+    Compaction,
+    /// Records are gone before they were read; an operator accepts the gap. Other partitions and topics go on.
+    Gap(Meanwhile),
+    /// The topic is deleted and created again; an operator adopts it. Other topics go on.
+    Recreated(Meanwhile),
 }
 
 impl Act {
@@ -81,7 +108,10 @@ impl Act {
 
     /// Whether the run has to last: for acts that take longer than a kill.
     pub(super) fn takes_time(self) -> bool {
-        matches!(self, Self::Away { .. } | Self::DiskFull { .. })
+        matches!(
+            self,
+            Self::Away { .. } | Self::DiskFull { .. } | Self::Compaction | Self::Gap(_) | Self::Recreated(_)
+        )
     }
 }
 

@@ -51,7 +51,7 @@ impl Performance<'_> {
     fn change_by_foreigner(&mut self) -> Result<Value, Error> {
         let mut changes = ["compact", "append", "property"];
         changes.shuffle(&mut self.rng);
-        let mut foreigner = self.site.tools().python("feeds/between.py");
+        let mut foreigner = self.site.tools().python("feeds/other_engine.py");
         foreigner.arg(self.site.catalog()).arg(self.table()).args(changes);
         let done = run(foreigner)?.expect(&[0])?.json()?;
         let figure = |change: &str, name: &str| done[change][name].as_u64();

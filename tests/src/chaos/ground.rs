@@ -7,7 +7,7 @@ use super::performance::Performed;
 use super::source::{Filling, SOURCES, topic};
 use super::suite::Options;
 use super::{Act, Case, Source};
-use crate::{Error, Feed, Servers, Site, Tools};
+use crate::{Error, Feed, Servers, Site, Tools, Topic};
 
 /// Up to so many records, fetching is slowed down: a run must last long enough to be killed in its middle.
 const SLOWED_UP_TO: u64 = 300_000;
@@ -46,7 +46,11 @@ impl Ground {
             truths: [const { None }; SOURCES],
         };
         for &source in sources {
-            let site = ground.site(&folder.join(format!("without-faults-{source:?}")), source, None)?;
+            let site = ground.site(
+                &folder.join(format!("without-faults-{source:?}")),
+                &[topic(source)],
+                None,
+            )?;
             let filling = Filling {
                 feed: Feed::of(&ground.servers),
                 records,
@@ -83,7 +87,7 @@ impl Ground {
     }
 
     /// A lake for one case, or for the run without faults.
-    pub(super) fn site(&self, folder: &Path, source: Source, act: Option<Act>) -> Result<Site, Error> {
+    pub(super) fn site(&self, folder: &Path, topics: &[Topic], act: Option<Act>) -> Result<Site, Error> {
         let slow = match act {
             _ if !self.is_slowed() => "",
             Some(act) if act.takes_time() => SLOWER,
@@ -93,17 +97,19 @@ impl Ground {
         let settings = format!(
             "[commit]\nmax_age_ms = 10\nmax_rows = 100\n[node]\nmemory_budget_mb = 64\n[kafka.properties]\n{slow}"
         );
-        Site::new(folder, &self.servers, &[topic(source)], &settings)
+        Site::new(folder, &self.servers, topics, &settings)
     }
 
     /// Rows that a table of this topic has in the end.
     pub(super) fn rows(&self, source: Source) -> u64 {
-        self.truths[source as usize].as_ref().map_or(0, |truth| truth.rows)
+        self.truths[source.shared() as usize]
+            .as_ref()
+            .map_or(0, |truth| truth.rows)
     }
 
     /// Demands that the table is complete, unique, and equal to that of the run without faults.
     pub(super) fn demand_truth(&self, site: &Site, case: &Case, performed: &Performed) -> Result<(), Error> {
-        let Some(truth) = &self.truths[case.source as usize] else {
+        let Some(truth) = &self.truths[case.source.shared() as usize] else {
             return Err(Error::unexpected("the topic was not prepared"));
         };
         let topic = topic(case.source);

@@ -12,11 +12,12 @@ mod foreign;
 mod ground;
 mod kills;
 mod misled;
+mod own;
 mod performance;
 mod plan;
 mod source;
 mod suite;
 
-pub use case::{Act, Case, Departure, Source, When};
+pub use case::{Act, Case, Departure, Meanwhile, Source, When};
 pub use plan::{Plan, Selection};
 pub use suite::{Options, Report, run};

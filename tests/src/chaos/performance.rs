@@ -61,6 +61,9 @@ impl<'a> Performance<'a> {
             Act::Foreign(when) => self.foreign(when),
             Act::Away { server, how } => self.away(server, how),
             Act::DiskFull { is_killed } => self.disk_full(is_killed),
+            Act::Compaction => self.compaction_meanwhile(),
+            Act::Gap(meanwhile) => self.gap(meanwhile),
+            Act::Recreated(meanwhile) => self.recreated(meanwhile),
         }?;
         Ok(Performed {
             story,

@@ -2,8 +2,8 @@
 
 use tapehouse_core::failpoint::{DEFENCES, POINTS};
 
-use super::Source::{self, Compacted, Schemas, Trades, Transactions};
-use super::{Act, Case, Departure, When};
+use super::Source::{self, Compacted, Own, Schemas, Trades, Transactions};
+use super::{Act, Case, Departure, Meanwhile, When};
 use crate::Server;
 
 /// Where a node can be stopped for ever so long and then go on.
@@ -114,6 +114,11 @@ impl Cases {
         }
         self.add("disk-full/waits", Act::DiskFull { is_killed: false }, Trades);
         self.add("disk-full/killed", Act::DiskFull { is_killed: true }, Trades);
+        self.add("compaction/meanwhile", Act::Compaction, Own);
+        for (name, meanwhile) in [("running", Meanwhile::Running), ("killed", Meanwhile::Killed)] {
+            self.add(format!("recreated/{name}"), Act::Recreated(meanwhile), Own);
+        }
+        self.add("gap/killed", Act::Gap(Meanwhile::Killed), Own);
         for (name, server, source) in [
             ("broker", Server::Kafka, Transactions),
             ("registry", Server::Registry, Schemas),

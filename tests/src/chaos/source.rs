@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Source;
+use super::{Case, Source};
 use crate::{Error, Feed, Site, Topic};
 
 /// Transactions in their topic; every fourth is aborted.
@@ -18,11 +18,22 @@ pub(super) const SOURCES: usize = 4;
 /// The topic of a source.
 pub(super) fn topic(source: Source) -> Topic {
     Topic::named(match source {
-        Source::Trades => "chaos.trades",
+        Source::Trades | Source::Own => "chaos.trades",
         Source::Transactions => "chaos.transactions",
         Source::Compacted => "chaos.compacted",
         Source::Schemas => "chaos.schemas",
     })
+}
+
+/// The topics of a case: first the one that it is about.
+pub(super) fn topics(case: &Case) -> Vec<Topic> {
+    match case.source {
+        Source::Own => vec![
+            Topic::named(&format!("chaos.own.{}", case.name.replace('/', "."))),
+            topic(Source::Trades),
+        ],
+        source => vec![topic(source)],
+    }
 }
 
 /// What is sent into a topic.
@@ -40,7 +51,7 @@ impl Filling<'_> {
     /// consumer sees.
     pub(super) fn fill(self, site: &Site, source: Source) -> Result<u64, Error> {
         match source {
-            Source::Trades => self.trades(site),
+            Source::Trades | Source::Own => self.trades(site),
             Source::Transactions => self.transactions(),
             Source::Compacted => self.compacted(),
             Source::Schemas => self.schemas(),

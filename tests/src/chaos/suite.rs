@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::disk::Disk;
 use super::ground::{Ground, remove};
 use super::performance::Performance;
+use super::source::topics;
 use super::{Act, Case, Plan, Source};
 use crate::{Backend, Error, Scratch};
 
@@ -60,8 +61,9 @@ pub fn run(
     let mut scratch = Scratch::new("chaos")?;
     let mut sources: Vec<Source> = Vec::new();
     for case in &plan.0 {
-        if !sources.contains(&case.source) {
-            sources.push(case.source);
+        let source = case.source.shared();
+        if !sources.contains(&source) {
+            sources.push(source);
         }
     }
     let ground = match Ground::prepare(scratch.path(), options, &sources) {
@@ -123,7 +125,7 @@ fn play(case: &Case, ground: &Ground, scratch: &Path, seed: u64) -> Result<Strin
 }
 
 fn play_in(folder: &Path, case: &Case, ground: &Ground, seed: u64) -> Result<String, Error> {
-    let site = ground.site(folder, case.source, Some(case.act))?;
+    let site = ground.site(folder, &topics(case), Some(case.act))?;
     let performed = Performance::new(case, &site, ground, seed).perform()?;
     match case.without {
         None => {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What another engine does to a bronze table between our commits, by PyIceberg alone. Prints what was found and done as JSON.
 
-    between.py CATALOG TABLE CHANGE...
+    other_engine.py CATALOG TABLE CHANGE...
 
 The changes are made in this order, each a commit of its own: `compact` rewrites all rows into one file a day (the row count must stay),
 `append` adds ROWS rows without Kafka coordinates, `property` sets a table property.
@@ -11,12 +11,12 @@ import json
 import os
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "oracle"))
+
 import pyarrow as pa
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
-sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
-
-from lake import open_catalog  # noqa: E402
+from lake import open_catalog
 
 ROWS = 7
 PROPERTY = "foreign.note"
