@@ -18,7 +18,7 @@ use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::failure::{ALERT_AT, Failure};
 use crate::ingest::IngestHandle;
 use crate::metrics::Metrics;
-use crate::progress::ProgressCell;
+use crate::progress::{ProgressCell, TopicState};
 use crate::undecodable::Notices;
 
 /// Files that are written and durable, and what they cover.
@@ -135,19 +135,29 @@ impl Committer {
             match self.lake.append(&self.table, set).await {
                 Err(error) if error.is_retryable() => {
                     failures += 1;
+                    let code = error.code();
+                    self.progress.set_state(TopicState::Retrying {
+                        error: format!("[{code}] {error}"),
+                        attempt: failures,
+                    });
                     let delay = Backoff::INGEST.delay(failures - 1, rand::random());
                     if failures == ALERT_AT {
-                        tracing::error!(table = %self.table, %error, failures, code = "commit", alert = true, "commits keep failing");
+                        tracing::error!(table = %self.table, %error, failures, code, alert = true, "commits keep failing");
                         self.metrics
                             .asset_failures
                             .with_label_values(&[&self.table.to_string()])
                             .inc();
                     } else {
-                        tracing::warn!(table = %self.table, %error, failures, ?delay, code = "commit", "commit failed, trying again");
+                        tracing::warn!(table = %self.table, %error, failures, ?delay, code, "commit failed, trying again");
                     }
                     tokio::time::sleep(delay).await;
                 }
-                certain => return certain,
+                certain => {
+                    if failures > 0 {
+                        self.progress.set_state(TopicState::Running);
+                    }
+                    return certain;
+                }
             }
         }
     }

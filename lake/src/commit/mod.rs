@@ -202,6 +202,9 @@ impl<'a> Run<'a> {
     /// Swaps. `None` = another attempt is due.
     async fn swap(&mut self, base: &LoadedTable, prepared: Prepared) -> Result<Option<Committed>, CommitError> {
         failpoint::reach("before_swap");
+        if let Some(delay) = failpoint::delay("swap") {
+            tokio::time::sleep(delay).await;
+        }
         let swapped = self.lake.backend().swap(&prepared.as_swap(base)).await;
         let error = match swapped {
             Ok(_) => {
