@@ -3,6 +3,7 @@
 //! Nothing here uses a crate of the workspace: what is under test is asked from outside.
 
 pub mod chaos;
+mod disk;
 mod error;
 mod feed;
 mod guardian;
@@ -17,6 +18,7 @@ mod site;
 mod tools;
 mod wait;
 
+pub use disk::{Disk, fill_disk, free_disk};
 pub use error::Error;
 pub use feed::{Feed, Sent};
 pub use node::{Node, NodeOptions};

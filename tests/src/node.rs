@@ -79,6 +79,11 @@ impl Node {
         })
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal; to a process that has ended, nothing.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod bad_input;
 mod config_schema;
 mod damage;
+mod disks;
 mod doctor;
 mod evolution;
 mod growth;

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use tapehouse_tests::{Error, Feed, Node, NodeOptions, Site, Topic, stack};
+use tapehouse_tests::{Error, Feed, Node, NodeOptions, Site, Topic, stack, stack_alone};
 
 use crate::support::{PATIENCE, equal, forever, with};
 
@@ -74,7 +74,7 @@ fn rate(site: &Site, topic: &Topic, node: &mut Node, seconds: u64) -> Result<f64
 
 #[test]
 fn a_slow_catalog_lowers_the_commit_rate_and_not_ingest() {
-    with(stack(), "slow", |servers, folder| {
+    with(stack_alone(), "slow", |servers, folder| {
         let topic = Topic {
             topic: "slow.trades".to_owned(),
             table: "bronze.raw_trades".to_owned(),
