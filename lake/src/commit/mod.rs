@@ -39,6 +39,7 @@ pub use state_change::{DecidedOn, StateChange, StateChangeKind};
 
 use crate::catalog::SwapError;
 use crate::error::CommitError;
+use crate::fault::StorageFault;
 use crate::lake::Lake;
 use crate::name::TableName;
 use crate::table::LoadedTable;
@@ -223,7 +224,8 @@ impl<'a> Run<'a> {
                 Ok(None)
             }
             SwapError::Unknown(source) => {
-                tracing::warn!(table = %self.ident, error = %source, "the catalog's answer was lost");
+                let code = StorageFault::behind(source.as_ref()).map_or("commit", |fault| fault.code());
+                tracing::warn!(table = %self.ident, error = %source, code, "the catalog's answer was lost");
                 self.lost_answer = Some(source);
                 if failpoint::defence_is_off("unknown_outcome") {
                     self.blind = true;
