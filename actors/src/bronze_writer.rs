@@ -19,12 +19,14 @@ use crate::bronze::{Absorber, OpenSet, SchemaBook};
 use crate::clock::ClockWatch;
 use crate::committer::Request;
 use crate::failure::Failure;
+use crate::ingest::Batch;
 use crate::mailbox::{Closed, Mailbox};
 use crate::metrics::Metrics;
 use crate::pool::{CpuPool, JobPanicked};
 use crate::progress::{ProgressCell, TopicState};
 use crate::settings::{CommitPolicy, TopicSettings};
 use crate::stager::Stager;
+use crate::topic_memory::TopicMemory;
 
 /// Ranges without rows (control records, aborted transactions) are committed at this age, so that retention cannot
 /// overtake the recorded offsets of a topic without visible records.
@@ -38,8 +40,7 @@ pub(crate) struct BronzeWriter {
     pub(crate) settings: TopicSettings,
     pub(crate) cluster: String,
     pub(crate) policy: CommitPolicy,
-    /// Encoded bytes at which a commit is cut whatever the policy says.
-    pub(crate) file_bytes: u64,
+    pub(crate) memory: TopicMemory,
     pub(crate) cut_at_end: bool,
     pub(crate) pool: CpuPool,
     pub(crate) committer: Mailbox<Request>,
@@ -87,7 +88,7 @@ struct Running {
 
 impl BronzeWriter {
     /// Runs until the poll thread is gone; then commits what is left.
-    pub(crate) async fn run(self, mut batches: mpsc::Receiver<RawBatch>) -> Result<(), Failure> {
+    pub(crate) async fn run(self, mut batches: mpsc::Receiver<Batch>) -> Result<(), Failure> {
         let absorber = Absorber {
             decoder: TopicDecoder::new(self.settings.timestamp_fields.clone()),
             source: Arc::clone(&self.source),
@@ -152,16 +153,18 @@ impl Running {
         Some(self.open.since + age)
     }
 
-    fn is_full(&self) -> bool {
+    fn is_full(&mut self) -> bool {
         let policy = &self.writer.policy;
-        let bytes = policy.max_bytes.min(self.writer.file_bytes);
         self.in_flight.is_none()
-            && (self.open.size_bytes() >= bytes || policy.max_rows.is_some_and(|max| self.open.rows >= max))
+            && (self.open.size_bytes() >= policy.max_bytes
+                || policy.max_rows.is_some_and(|max| self.open.rows >= max)
+                || !self.writer.memory.has_room(&mut self.open))
     }
 
     /// Whether another batch may be encoded: while a commit is in flight, the open set may grow to its limit and no further.
-    fn has_room(&self) -> bool {
-        self.in_flight.is_none() || self.open.size_bytes() < self.writer.file_bytes
+    fn has_room(&mut self) -> bool {
+        self.in_flight.is_none()
+            || self.open.size_bytes() < self.writer.policy.max_bytes && self.writer.memory.has_room(&mut self.open)
     }
 
     fn landed(&mut self, outcome: Result<(), Failure>) -> Result<(), Failure> {
@@ -178,9 +181,10 @@ impl Running {
         }
     }
 
-    async fn absorb(&mut self, batch: RawBatch) -> Result<(), Failure> {
+    async fn absorb(&mut self, batch: Batch) -> Result<(), Failure> {
+        let Batch { raw: batch, lease } = batch;
+        let batch_bytes = batch.size_bytes();
         if self.open.rows == 0 && !batch.is_empty() {
-            self.open.since = Instant::now();
             self.writer.progress.set_state(TopicState::Running);
         }
         let schemas = if batch.is_empty() {
@@ -194,6 +198,10 @@ impl Running {
             self.note_the_end();
             return Ok(());
         };
+        let job = match batch.is_empty() {
+            true => None,
+            false => Some(self.writer.memory.admit(&mut self.open, &batch, &target.layout).await),
+        };
         let mut absorber = self.absorber.take().ok_or(Closed)?;
         let mut open = std::mem::replace(&mut self.open, OpenSet::new());
         let (absorber, open, outcome) = self
@@ -204,8 +212,10 @@ impl Running {
                 (absorber, open, outcome)
             })
             .await?;
+        drop((job, lease));
         self.absorber = Some(absorber);
         self.open = open;
+        self.writer.memory.absorbed(batch_bytes as u64, &self.open);
         outcome.map_err(|error| Failure::from(JobPanicked(format!("a batch could not be encoded: {error}"))))?;
         self.note_the_end();
         Ok(())
@@ -310,6 +320,7 @@ impl Running {
             identities: self.writer.identities.clone(),
             identity: self.writer.identity.clone(),
             run_id: Arc::clone(&self.writer.run_id),
+            staged: self.writer.memory.cut(),
             asset_seconds: self.writer.metrics.asset_seconds.with_label_values(&[&self
                 .writer
                 .settings

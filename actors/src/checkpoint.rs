@@ -1,11 +1,17 @@
 //! Checkpoints in sled: what a restart may know sooner than the tables tell. Never a store of record: deleted or damaged,
 //! it is set aside and filled again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tapehouse_core::state::StreamState;
+use tapehouse_lake::StorageFault;
+
+use crate::pool::panic_text;
 
 /// What is remembered of one table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +29,14 @@ pub struct Checkpoint {
 /// The node's checkpoints.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
+    /// `None` where the state folder could not be written when the node started.
+    store: Option<Store>,
+    /// Set once a write failed: sled trusts nothing after that, so no more is written until the next start.
+    is_off: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Debug)]
+struct Store {
     tables: sled::Tree,
     db: sled::Db,
 }
@@ -44,11 +58,31 @@ pub enum CheckpointError {
 }
 
 impl Checkpoints {
-    /// Opens `STATE_DIR/state/checkpoints`. A damaged store is renamed and replaced by an empty one.
+    /// Opens `STATE_DIR/state/checkpoints`. A damaged store is renamed and replaced by an empty one. On a full or read-only
+    /// disk the node goes without.
     ///
     /// # Errors
-    /// [`CheckpointError`] when the folder is in use or cannot be written at all.
+    /// [`CheckpointError`] when the folder is in use or cannot be written for another reason.
     pub fn open(state_dir: &Path) -> Result<Self, CheckpointError> {
+        let store = match Self::open_store(state_dir) {
+            Ok(store) => Some(store),
+            Err(CheckpointError::Io { path, source }) => {
+                let fault = StorageFault::behind(&source);
+                let Some(fault) = fault else {
+                    return Err(CheckpointError::Io { path, source });
+                };
+                tracing::warn!(path = %path.display(), error = %source, code = %fault.code(), "no checkpoints until the next start");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            store,
+            is_off: Arc::default(),
+        })
+    }
+
+    fn open_store(state_dir: &Path) -> Result<Store, CheckpointError> {
         let parent = state_dir.join("state");
         let path = parent.join("checkpoints");
         let io = |source| CheckpointError::Io {
@@ -59,6 +93,7 @@ impl Checkpoints {
         match Self::open_at(&path) {
             Ok(open) => Ok(open),
             Err(error) if is_locked(&error) => Err(CheckpointError::InUse(path)),
+            Err(sled::Error::Io(error)) if StorageFault::behind(&error).is_some() => Err(io(error)),
             Err(error) => {
                 let stamp = SystemTime::now()
                     .duration_since(UNIX_EPOCH)
@@ -72,34 +107,46 @@ impl Checkpoints {
         }
     }
 
-    fn open_at(path: &Path) -> sled::Result<Self> {
+    fn open_at(path: &Path) -> sled::Result<Store> {
         // A damaged log can make sled panic while it recovers; that is damage like any other.
-        let opened = std::panic::catch_unwind(|| sled::Config::new().path(path).cache_capacity(4 << 20).open());
+        let opened = catch_unwind(|| sled::Config::new().path(path).cache_capacity(4 << 20).open());
         let db = opened.unwrap_or_else(|_| Err(sled::Error::Corruption { at: None, bt: () }))?;
         let tables = db.open_tree("tables")?;
-        Ok(Self { tables, db })
+        Ok(Store { tables, db })
     }
 
     /// The checkpoint of a table; `None` where there is none that can be read.
     pub fn get(&self, table: &str) -> Option<Checkpoint> {
-        let bytes = self.tables.get(table).ok()??;
+        let bytes = self.store.as_ref()?.tables.get(table).ok()??;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Remembers a table's checkpoint. A failure is logged: the next start takes longer, nothing else.
+    /// Remembers a table's checkpoint. A failure is logged once: the next start takes longer, nothing else.
     pub fn put(&self, table: &str, checkpoint: &Checkpoint) {
-        let written = serde_json::to_vec(checkpoint)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| self.tables.insert(table, bytes).map_err(|error| error.to_string()));
-        if let Err(error) = written {
-            tracing::warn!(table, error, "checkpoint not written");
-        }
+        let Ok(bytes) = serde_json::to_vec(checkpoint) else {
+            return;
+        };
+        self.write(|store| store.tables.insert(table, bytes).map(drop));
     }
 
     /// Hands what is buffered to the disk.
     pub fn flush(&self) {
-        if let Err(error) = self.db.flush() {
-            tracing::warn!(%error, "checkpoints not flushed");
+        self.write(|store| store.db.flush().map(drop));
+    }
+
+    fn write(&self, write: impl FnOnce(&Store) -> sled::Result<()>) {
+        let Some(store) = self.store.as_ref().filter(|_| !self.is_off.load(Ordering::Relaxed)) else {
+            return;
+        };
+        // Sled may panic where its disk fails it; a checkpoint must never end a pipeline.
+        let error = match catch_unwind(AssertUnwindSafe(|| write(store))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_text(panic.as_ref()),
+        };
+        if !self.is_off.swap(true, Ordering::Relaxed) {
+            let code = StorageFault::of_text(&error).map_or("state_dir", |fault| fault.code());
+            tracing::warn!(error, code, "checkpoints cannot be written: none until the next start");
         }
     }
 }

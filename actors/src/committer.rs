@@ -139,19 +139,30 @@ impl Committer {
             match self.lake.append(&self.table, set).await {
                 Err(error) if error.is_retryable() => {
                     failures += 1;
+                    let code = error.code();
+                    self.progress.set_state(TopicState::Retrying {
+                        code,
+                        error: error.to_string(),
+                        attempt: failures,
+                    });
                     let delay = Backoff::INGEST.delay(failures - 1, rand::random());
                     if failures == ALERT_AT {
-                        tracing::error!(node = self.node, actor = "committer", table = %self.table, %error, failures, code = "commit", alert = true, "commits keep failing");
+                        tracing::error!(node = self.node, actor = "committer", table = %self.table, %error, failures, code, alert = true, "commits keep failing");
                         self.metrics
                             .asset_failures
                             .with_label_values(&[&self.table.to_string()])
                             .inc();
                     } else {
-                        tracing::warn!(node = self.node, actor = "committer", table = %self.table, %error, failures, ?delay, code = "commit", "commit failed, trying again");
+                        tracing::warn!(node = self.node, actor = "committer", table = %self.table, %error, failures, ?delay, code, "commit failed, trying again");
                     }
                     tokio::time::sleep(delay).await;
                 }
-                certain => return certain,
+                certain => {
+                    if failures > 0 {
+                        self.progress.set_state(TopicState::Running);
+                    }
+                    return certain;
+                }
             }
         }
     }
@@ -162,8 +173,9 @@ impl Committer {
             return;
         };
         self.progress.set_state(TopicState::Retrying {
+            code: "clock_ahead",
             error: format!(
-                "[clock_ahead] this node's clock is at least {} s ahead of its neighbours'",
+                "this node's clock is at least {} s ahead of its neighbours'",
                 ahead_ms / 1000
             ),
             attempt: 1,

@@ -129,7 +129,7 @@ impl Failure {
             Self::Refused(_) => "refused",
             Self::ForeignOwner { .. } => "foreign_owner",
             Self::Schema(_) => "schema",
-            Self::File(_) => "data_file",
+            Self::File(error) => error.code(),
             Self::Panic(_) => "panic",
             Self::Closed(_) => "pipeline_ended",
             Self::StateChanged => "state_changed",

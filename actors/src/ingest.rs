@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 use crate::mailbox::{Closed, Mailbox, NotSent};
+use crate::memory::{Lease, Pool};
 use crate::metrics::Metrics;
 use crate::pool::{JobPanicked, panic_text};
 use crate::progress::{PartitionStopped, ProgressCell, TopicState};
@@ -43,6 +44,15 @@ pub(crate) struct IngestOptions {
     pub(crate) start: StartOffsets,
     pub(crate) progress: ProgressCell,
     pub(crate) metrics: Metrics,
+    /// Memory for batches on their way to the writer.
+    pub(crate) room: Pool,
+}
+
+/// A batch on its way to the writer, with the memory that it takes.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) raw: RawBatch,
+    pub(crate) lease: Lease,
 }
 
 /// Offsets that the table records now: the one thing that a poll thread is told, besides to stop.
@@ -70,7 +80,7 @@ impl IngestHandle {
 /// Starts the thread. Its end, also by a panic, arrives at the receiver.
 pub(crate) fn spawn(
     options: IngestOptions,
-    batches: Mailbox<RawBatch>,
+    batches: Mailbox<Batch>,
 ) -> std::io::Result<(IngestHandle, oneshot::Receiver<Result<(), Failure>>)> {
     let (group_offsets, receiver) = sync_channel(GROUP_OFFSETS_KEPT);
     let handle = IngestHandle {
@@ -93,7 +103,7 @@ pub(crate) fn spawn(
 struct PollThread<'c> {
     options: IngestOptions,
     reader: TopicReader,
-    batches: Mailbox<RawBatch>,
+    batches: Mailbox<Batch>,
     group_offsets: &'c Receiver<GroupOffsets>,
     stop: &'c AtomicBool,
     looked_up_at: Instant,
@@ -110,7 +120,7 @@ enum Turn {
 impl<'c> PollThread<'c> {
     fn run(
         options: IngestOptions,
-        batches: Mailbox<RawBatch>,
+        batches: Mailbox<Batch>,
         group_offsets: &'c Receiver<GroupOffsets>,
         stop: &'c AtomicBool,
     ) -> Result<(), Failure> {
@@ -159,31 +169,47 @@ impl<'c> PollThread<'c> {
 
     /// Waits for room downstream. librdkafka's bounded queue holds the broker back meanwhile; when it takes long, fetching
     /// is paused, so that nothing is fetched that will be thrown away.
-    fn hand_over(&mut self, batch: RawBatch) -> Result<Turn, Failure> {
-        self.options
-            .metrics
-            .bytes
-            .with_label_values(&[&self.options.topic])
-            .inc_by(batch.size_bytes() as u64);
-        let (mut batch, mut paused) = (batch, false);
-        let outcome = loop {
+    fn hand_over(&mut self, raw: RawBatch) -> Result<Turn, Failure> {
+        let (metrics, topic) = (&self.options.metrics, self.options.topic.as_str());
+        let size_bytes = raw.size_bytes() as u64;
+        metrics.bytes.with_label_values(&[topic]).inc_by(size_bytes);
+        let held = metrics.memory.with_label_values(&[topic, "batches"]);
+        let mut paused = false;
+        let lease = loop {
+            match self.options.room.lease_within(size_bytes, PAUSE_AFTER) {
+                Some(lease) => break lease,
+                None => {
+                    if let Turn::Stop = self.hold_back(&mut paused)? {
+                        return Ok(Turn::Stop);
+                    }
+                }
+            }
+        };
+        held.add(i64::try_from(size_bytes).unwrap_or(i64::MAX));
+        let mut batch = Batch { raw, lease };
+        loop {
             match self.batches.send_within(batch, PAUSE_AFTER) {
-                Ok(()) => break Ok(Turn::GoOn),
+                Ok(()) => break,
                 Err(NotSent::Closed) => return Err(Closed.into()),
                 Err(NotSent::Full(back)) => batch = back,
             }
-            if !paused {
-                self.reader.pause()?;
-                paused = true;
+            if let Turn::Stop = self.hold_back(&mut paused)? {
+                return Ok(Turn::Stop);
             }
-            if let Turn::Stop = self.obey() {
-                break Ok(Turn::Stop);
-            }
-        };
+        }
         if paused {
             self.reader.resume()?;
         }
-        outcome
+        Ok(Turn::GoOn)
+    }
+
+    /// Pauses fetching while there is no room downstream.
+    fn hold_back(&self, paused: &mut bool) -> Result<Turn, Failure> {
+        if !*paused {
+            self.reader.pause()?;
+            *paused = true;
+        }
+        Ok(self.obey())
     }
 
     /// Looks for new partitions and the ends of the log. Kafka being away is no reason to give up.

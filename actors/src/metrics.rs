@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Counter, CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use tapehouse_core::codes;
 
@@ -48,6 +48,12 @@ pub(crate) struct Metrics {
     pub clock_ahead_seconds: GaugeVec,
     /// Time of the last commit, seconds since 1970-01-01 UTC: `table`.
     pub last_commit: GaugeVec,
+    /// The node's memory budget.
+    pub memory_budget: IntGauge,
+    /// Bytes held: `topic`, `kind` = batches (between poll thread and writer) | open_set (being encoded) | staged (being written).
+    pub memory: IntGaugeVec,
+    /// Time that a topic waited for memory that others held: `topic`.
+    pub memory_wait: CounterVec,
 }
 
 impl Metrics {
@@ -102,6 +108,19 @@ impl Metrics {
             last_commit: of.add(GaugeVec::new(
                 options("last_commit_timestamp_seconds", last),
                 &["table"],
+            )?)?,
+            memory_budget: of.add(IntGauge::with_opts(options(
+                "memory_budget_bytes",
+                "The node's memory budget",
+            ))?)?,
+            memory: of.gauge(
+                "memory_bytes",
+                "Memory held, without Kafka's client",
+                &["topic", "kind"],
+            )?,
+            memory_wait: of.add(CounterVec::new(
+                options("memory_wait_seconds_total", "Time that a topic waited for memory"),
+                &["topic"],
             )?)?,
         })
     }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::clock::ClockWatch;
 use crate::failure::TopicStopped;
+use crate::memory::{BudgetTooSmall, Memory, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{CaughtUp, NodeProgress, ProgressCell};
@@ -44,6 +45,9 @@ pub enum StartError {
     /// The state folder.
     #[error(transparent)]
     Checkpoints(#[from] CheckpointError),
+    /// The memory budget.
+    #[error(transparent)]
+    Memory(#[from] BudgetTooSmall),
     /// The CPU pool.
     #[error("threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -81,6 +85,8 @@ impl NodeHandle {
     /// [`StartError`] for what would not heal by itself.
     pub async fn start(settings: NodeSettings, registry: &Registry) -> Result<Self, StartError> {
         settings.kafka.check()?;
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let plan = MemoryPlan::of(settings.memory_budget_bytes, settings.topics.len(), threads)?;
         let lake = Lake::open(settings.lake.clone()).await?;
         let checkpoints = Checkpoints::open(&settings.state_dir)?;
         let (stop, stopping) = watch::channel(false);
@@ -88,7 +94,8 @@ impl NodeHandle {
         let shared = Shared {
             identities: Identities::start(&settings.kafka)?,
             registry: RegistryClient::new(settings.registry.clone())?,
-            pool: CpuPool::new()?,
+            pool: CpuPool::new(threads)?,
+            memory: Memory::new(plan),
             metrics: Metrics::register(registry)?,
             checkpoints: checkpoints.clone(),
             clock: ClockWatch::default(),
@@ -98,6 +105,10 @@ impl NodeHandle {
             stopping,
             settings: Arc::new(settings),
         };
+        shared
+            .metrics
+            .memory_budget
+            .set(i64::try_from(shared.settings.memory_budget_bytes).unwrap_or(i64::MAX));
         tracing::info!(run_id = %shared.run_id, node = shared.settings.node, "node started");
         // Asked before the first commit. Neighbours that are away are asked again later: a node must start without them.
         shared.clock.ask(&shared.registry, &lake).await;
@@ -108,6 +119,7 @@ impl NodeHandle {
             shared.stopping.clone(),
         );
         tokio::spawn(watch);
+        tracing::debug!(?plan, "memory");
         let mut topics = Vec::new();
         let mut tasks = Vec::new();
         for topic in shared.settings.topics.clone() {

@@ -18,9 +18,8 @@ pub(crate) struct CpuPool {
 pub(crate) struct JobPanicked(pub(crate) String);
 
 impl CpuPool {
-    /// A pool with a thread a core.
-    pub(crate) fn new() -> Result<Self, rayon::ThreadPoolBuildError> {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    /// A pool of so many threads.
+    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("cpu-{index}"))

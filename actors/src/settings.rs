@@ -72,31 +72,3 @@ impl Default for CommitPolicy {
         }
     }
 }
-
-/// How one topic's share of the memory budget is spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MemoryShare {
-    /// Payload bytes that librdkafka may prefetch, in KiB. Its bookkeeping costs twice as much again for small records, and a
-    /// queue that outgrows the processor's caches makes consuming slower, not faster.
-    pub queue_kib: usize,
-    /// Payload and key bytes of one batch.
-    pub batch_bytes: usize,
-    /// Encoded bytes of open files, at which a commit is cut whatever the policy says.
-    pub file_bytes: u64,
-}
-
-/// Batches between poll thread and writer.
-pub(crate) const BATCHES_IN_FLIGHT: usize = 3;
-
-impl MemoryShare {
-    /// The share of one of `topics` topics.
-    pub(crate) fn of(budget_bytes: u64, topics: usize) -> Self {
-        let share = (budget_bytes / topics.max(1) as u64).max(16 << 20);
-        let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        Self {
-            queue_kib: to_usize(share / 32 / 1024).clamp(1024, 8192),
-            batch_bytes: to_usize(share / 64).clamp(256 << 10, 8 << 20),
-            file_bytes: share / 4,
-        }
-    }
-}

@@ -17,6 +17,7 @@ use crate::committer::{Request, Staged};
 use crate::failure::Failure;
 use crate::mailbox::{Closed, Mailbox};
 use crate::pool::CpuPool;
+use crate::topic_memory::Held;
 
 /// Closes, writes and commits one set.
 pub(crate) struct Stager {
@@ -31,6 +32,8 @@ pub(crate) struct Stager {
     pub(crate) identity: TopicIdentity,
     pub(crate) run_id: Arc<str>,
     pub(crate) asset_seconds: prometheus::Histogram,
+    /// Account of the bytes that are encoded and not yet written.
+    pub(crate) staged: prometheus::IntGauge,
     pub(crate) location: String,
     pub(crate) spec_id: i32,
     pub(crate) schema_id: i32,
@@ -85,18 +88,21 @@ impl Stager {
 
     /// Closes the files and writes them, durably.
     async fn write(&self, mut open: OpenSet) -> Result<(OpenSet, Vec<DataFile>), Failure> {
-        let (open, encoded) = self
+        let (mut open, encoded) = self
             .pool
             .run(move || {
                 let encoded = open.finish_files();
                 (open, encoded)
             })
             .await?;
+        let encoded = encoded?;
+        let held = Held::of(&encoded, open.lease.take(), self.staged.clone());
         failpoint::reach("before_file_write");
         let mut files = Vec::new();
-        for file in encoded? {
+        for file in encoded {
             files.push(write_file(self.lake.warehouse(), &self.location, self.spec_id, file).await?);
         }
+        drop(held);
         Ok((open, files))
     }
 }

@@ -23,18 +23,20 @@ use crate::committer::Committer;
 use crate::failure::{ALERT_AT, Failure, TopicStopped};
 use crate::ingest::{self, IngestOptions};
 use crate::mailbox::mailbox;
+use crate::memory::{BATCHES_IN_FLIGHT, Memory, Pool};
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{ProgressCell, TopicState};
 use crate::recorded::Ground;
-use crate::settings::{BATCHES_IN_FLIGHT, MemoryShare, NodeSettings, TopicSettings};
+use crate::settings::{NodeSettings, TopicSettings};
+use crate::topic_memory::TopicMemory;
 use crate::undecodable::Notices;
 use crate::watch;
 
-/// A batch is sealed at so many records, whatever their size.
-const BATCH_RECORDS: usize = 32_768;
 /// A batch is sealed when its first record is so old.
 const LINGER: Duration = Duration::from_millis(50);
+/// Where memory is too scarce for a set of each topic, none is held for longer.
+const SCARCE_MAX_AGE: Duration = Duration::from_millis(500);
 /// Requests that may wait for the committer: an append, and a schema change behind it.
 const COMMIT_REQUESTS: usize = 2;
 
@@ -46,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) registry: RegistryClient,
     pub(crate) identities: Identities,
     pub(crate) pool: CpuPool,
+    pub(crate) memory: Memory,
     pub(crate) metrics: Metrics,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) clock: ClockWatch,
@@ -192,11 +195,11 @@ impl Pipeline {
     fn start(shared: &Shared, topic: &TopicSettings, progress: &ProgressCell, ground: Ground) -> Result<Self, Failure> {
         let settings = &shared.settings;
         let Ground { table, state, identity } = ground;
-        let share = MemoryShare::of(settings.memory_budget_bytes, settings.topics.len());
+        let plan = &shared.memory.plan;
         let waits = |name: &str| shared.metrics.mailbox(&format!("{name}:{}", topic.topic));
         let (batches, batch_queue) = mailbox(BATCHES_IN_FLIGHT, waits("batches"));
         let (requests, request_queue) = mailbox(COMMIT_REQUESTS, waits("commits"));
-        let options = ingest_options(shared, topic, &share, &state, progress);
+        let options = ingest_options(shared, topic, &state, progress);
         let (ingest, polled) = ingest::spawn(options, batches).map_err(|error| {
             Failure::from(crate::pool::JobPanicked(format!(
                 "no poll thread could be started: {error}"
@@ -215,11 +218,15 @@ impl Pipeline {
             notices: Notices::default(),
         };
         tokio::spawn(committer.run(request_queue));
+        let mut policy = settings.commit;
+        if plan.is_scarce(settings.topics.len()) {
+            policy.max_age = policy.max_age.min(SCARCE_MAX_AGE);
+        }
         let writer = BronzeWriter {
             lake: shared.lake.clone(),
             cluster: settings.cluster.clone(),
-            policy: settings.commit,
-            file_bytes: share.file_bytes,
+            policy,
+            memory: TopicMemory::of(&shared.memory, &shared.metrics, &topic.topic),
             cut_at_end: settings.cut_at_end,
             pool: shared.pool.clone(),
             committer: requests,
@@ -231,7 +238,7 @@ impl Pipeline {
                 &topic.topic,
                 state.incarnation,
                 &shared.run_id,
-                BATCH_RECORDS,
+                plan.batch_records,
             )),
             incarnation: state.incarnation,
             identities: shared.identities.clone(),
@@ -303,18 +310,19 @@ impl Pipeline {
 fn ingest_options(
     shared: &Shared,
     topic: &TopicSettings,
-    share: &MemoryShare,
     state: &StreamState,
     progress: &ProgressCell,
 ) -> IngestOptions {
+    let plan = &shared.memory.plan;
     IngestOptions {
         kafka: shared.settings.kafka.clone(),
         topic: topic.topic.clone(),
         reader: ReaderOptions {
             group: topic.group.clone(),
-            queue_kib: share.queue_kib,
-            max_records: BATCH_RECORDS,
-            max_bytes: share.batch_bytes,
+            queue_bytes: plan.queue_bytes,
+            fetch_bytes: plan.fetch_bytes,
+            max_records: plan.batch_records,
+            max_bytes: usize::try_from(plan.batch_bytes).unwrap_or(usize::MAX),
             linger: LINGER,
         },
         recorded: state.next.clone(),
@@ -325,6 +333,7 @@ fn ingest_options(
         },
         progress: progress.clone(),
         metrics: shared.metrics.clone(),
+        room: Pool::new(plan.batch_bytes * BATCHES_IN_FLIGHT as u64),
     }
 }
 

@@ -4,8 +4,8 @@
 //! environment of the process says what happens:
 //!
 //! - `TAPEHOUSE_FAILPOINT=NAME:ACTION[:NTH[+]]`: at the NTH (default 1st) time that NAME is reached, with `+` from then on
-//!   each time, ACTION `kill` (SIGKILL), `stop` (SIGSTOP, until somebody continues the process) or `lose` (the caller must
-//!   treat its answer as lost);
+//!   each time, ACTION `kill` (SIGKILL), `stop` (SIGSTOP, until somebody continues the process), `lose` (the caller must
+//!   treat its answer as lost) or `delay=MILLISECONDS` (the caller must wait);
 //! - `TAPEHOUSE_FAILPOINT_LOG=FILE`: a line is appended when the point fires, so that a test can tell that it did;
 //! - `TAPEHOUSE_DEFENCE_OFF=NAME`: the defence is not there.
 
@@ -44,6 +44,18 @@ pub fn loses_answer(point: &'static str) -> bool {
     {
         let _ = point;
         false
+    }
+}
+
+/// How long the operation that `point` names is to take longer.
+#[inline]
+pub fn delay(point: &'static str) -> Option<std::time::Duration> {
+    #[cfg(feature = "chaos")]
+    return armed::delay(point);
+    #[cfg(not(feature = "chaos"))]
+    {
+        let _ = point;
+        None
     }
 }
 
@@ -97,7 +109,8 @@ mod armed {
 
     fn fires(point: &str, actions: &[&str]) -> Option<&'static Armed> {
         let armed = armed()?;
-        if armed.point != point || !actions.contains(&armed.action.as_str()) {
+        let action = armed.action.split('=').next().unwrap_or_default();
+        if armed.point != point || !actions.contains(&action) {
             return None;
         }
         let nth = armed.reached.fetch_add(1, Ordering::SeqCst) + 1;
@@ -127,6 +140,12 @@ mod armed {
 
     pub(super) fn loses_answer(point: &str) -> bool {
         fires(point, &["lose"]).is_some()
+    }
+
+    pub(super) fn delay(point: &str) -> Option<Duration> {
+        let armed = fires(point, &["delay"])?;
+        let (_, delay_ms) = armed.action.split_once('=')?;
+        delay_ms.parse().ok().map(Duration::from_millis)
     }
 
     pub(super) fn defence_is_off(defence: &str) -> bool {

@@ -33,7 +33,8 @@ pub fn visible_offsets(
 ) -> Result<BTreeMap<PartitionId, Visible>, ConsumerError> {
     let options = ReaderOptions {
         group: "tapehouse-verify".into(),
-        queue_kib: 65_536,
+        queue_bytes: 64 << 20,
+        fetch_bytes: 8 << 20,
         max_records: 32_768,
         max_bytes: 8 << 20,
         linger: Duration::from_millis(100),

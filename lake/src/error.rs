@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::catalog::RestError;
+use crate::fault::StorageFault;
 use crate::name::TableName;
 use crate::storage::StorageError;
 
@@ -100,7 +101,7 @@ impl LakeError {
         match self {
             Self::NoSuchTable(_) => "no_such_table",
             Self::Storage { source, .. } => source.problem.code(),
-            _ => "lake",
+            other => StorageFault::behind(other).map_or("lake", |fault| fault.code()),
         }
     }
 
@@ -196,23 +197,27 @@ pub enum CommitError {
 }
 
 impl CommitError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match (StorageFault::behind(self), self) {
+            (Some(fault), _) => fault.code(),
+            (
+                None,
+                Self::Fatal {
+                    source: source @ LakeError::Storage { .. },
+                    ..
+                },
+            ) => source.code(),
+            (None, _) => "commit",
+        }
+    }
+
     /// Whether the same call (same commit id) may succeed later by itself.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Conflict { .. } | Self::Unknown { .. } => true,
             Self::Validation { .. } => false,
             Self::Fatal { source, .. } => source.is_retryable(),
-        }
-    }
-
-    /// Stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Fatal {
-                source: source @ LakeError::Storage { .. },
-                ..
-            } => source.code(),
-            _ => "commit",
         }
     }
 

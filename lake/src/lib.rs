@@ -4,6 +4,7 @@ pub mod bronze;
 pub mod catalog;
 pub mod commit;
 mod error;
+mod fault;
 pub mod files;
 pub mod inspect;
 mod lake;
@@ -19,6 +20,7 @@ pub use commit::{
     WantedColumn,
 };
 pub use error::{CommitError, LakeError};
+pub use fault::StorageFault;
 pub use lake::{Lake, LakeSettings, NewTable};
 pub use name::{InvalidTableName, TableName};
 pub use probe::probe_warehouse;

@@ -2,6 +2,7 @@
 //!
 //! A library for the binary's one line, and for programs that drive a part of it alone (fuzz targets).
 
+mod allocator;
 mod answer;
 mod check;
 mod cli;
@@ -34,6 +35,7 @@ use exit::{Exit, Failure};
 
 /// The command line: parses the arguments of this process, runs the command and says how it ended.
 pub fn main() -> ExitCode {
+    allocator::tune();
     let cli = Cli::parse();
     match dispatch(&cli) {
         Ok(exit) => exit.into(),

@@ -143,6 +143,8 @@ impl Pipeline {
     /// Where the gRPC server listens.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc.address()
+    }
+
     /// The metrics of node and process.
     pub fn metrics(&self) -> &Registry {
         &self.registry
@@ -175,6 +177,7 @@ fn start_failure(error: &StartError) -> Failure {
         StartError::Registry(error) => registry_failure(error),
         StartError::Kafka(error) => ConfigError::from(Fault::new("kafka.properties", error.to_string())).into(),
         StartError::Property(error) => ConfigError::from(Fault::new("kafka.properties", error.to_string())).into(),
+        StartError::Memory(error) => ConfigError::from(Fault::new("node.memory_budget_mb", error.to_string())).into(),
         StartError::Checkpoints(_) => Failure::failed(chain(error))
             .code("state_dir")
             .hint("is another node running with this node.state_dir? Each needs its own"),

@@ -233,7 +233,8 @@ pub fn watermarks(kafka: KafkaSettings, topic: String) -> tokio::task::JoinHandl
 pub fn log_reader(kafka: &KafkaSettings, topic: &str) -> Result<TopicReader, ConsumerError> {
     let options = ReaderOptions {
         group: "tapehouse-offsets".into(),
-        queue_kib: 1024,
+        queue_bytes: 1 << 20,
+        fetch_bytes: 1 << 20,
         max_records: 1,
         max_bytes: 1,
         linger: Duration::ZERO,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Topics of the test broker, without the second that a JVM takes: an AdminClient of confluent-kafka.
 
-    admin.py BOOTSTRAP create TOPIC PARTITIONS [K=V]...    partitions TOPIC N    delete TOPIC
+    admin.py BOOTSTRAP create TOPIC[,TOPIC...] PARTITIONS [K=V]...    partitions TOPIC N    delete TOPIC
     admin.py BOOTSTRAP recreate TOPIC PARTITIONS           deletes it and creates it at once: the same name, another id
     admin.py BOOTSTRAP truncate TOPIC PARTITION OFFSET     records below OFFSET are gone, as after retention
     admin.py BOOTSTRAP alter TOPIC K=V...                  changes the topic's configuration
@@ -110,8 +110,9 @@ def main():
     client = AdminClient({"bootstrap.servers": bootstrap})
     if action == "create":
         config = dict(pair.split("=", 1) for pair in rest[1:])
-        done(client.create_topics([NewTopic(topic, int(rest[0]), 1, config=config)]))
-        until("creation", lambda: partition_count(client, topic) == int(rest[0]))
+        names = topic.split(",")
+        done(client.create_topics([NewTopic(name, int(rest[0]), 1, config=config) for name in names]))
+        until("creation", lambda: all(partition_count(client, name) == int(rest[0]) for name in names))
     elif action == "recreate":
         done(client.delete_topics([topic]))
         create(client, topic, int(rest[0]), {})

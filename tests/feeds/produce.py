@@ -2,16 +2,19 @@
 """Records that the node's own generator does not make: other schemas, transactions that abort, keys that are compacted away.
 
     produce.py --bootstrap B --registry URL --topic T --count N [--first I] [--shape trade|venue|iso]
-               [--keys K [--scattered]] [--headers] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
+               [--keys K [--scattered]] [--headers] [--pad BYTES] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
 
-The topic must exist. The schema is registered under TOPIC-value. Prints JSON: sent, visible (to read_committed), aborted, bad,
+The topic must exist; several, with commas between, get the same records each. The schema is registered under TOPIC-value. Prints JSON: sent, visible (to read_committed), aborted, bad,
 tombstones, schema_id. With --per-transaction each N records are a transaction, and each K-th of these is aborted, the last one too;
 --hang leaves one more transaction open, as a producer does that dies. An unknown record names a schema id that no registry has.
+--pad adds a field `note` of that many characters which compress by a quarter at most: big records.
 """
 
 import argparse
+import base64
 import io
 import json
+import random
 import struct
 import urllib.request
 import zlib
@@ -21,17 +24,20 @@ from confluent_kafka import Producer
 
 TIME_US = 1_767_623_400_000_000  # 2026-01-05T14:30:00Z
 NOBODYS_SCHEMA_ID = 0x7FFF_FFF0
+MAX_REQUEST_BYTES = 64 << 20
 OPTIONAL_STRING, OPTIONAL_DOUBLE = ["null", "string"], ["null", "double"]
 TIMESTAMP = {"type": "long", "logicalType": "timestamp-micros"}
 
 
-def fields(shape):
+def fields(shape, is_padded):
     """Fields of the record: `trade` as market data has it, `venue` with a field more, `iso` with times as strings."""
     time = "string" if shape == "iso" else TIMESTAMP
     base = [("trade_id", OPTIONAL_STRING), ("symbol", OPTIONAL_STRING), ("price", OPTIONAL_DOUBLE), ("quantity", OPTIONAL_DOUBLE),
             ("side", "string"), ("trader_id", "string"), ("exchange", "string"), ("trade_timestamp", time), ("event_timestamp", time)]
     if shape == "venue":
         base.append(("venue_fee", OPTIONAL_DOUBLE))
+    if is_padded:
+        base.append(("note", OPTIONAL_STRING))
     return [{"name": n, "type": t, **({"default": None} if isinstance(t, list) else {})} for n, t in base]
 
 
@@ -65,10 +71,11 @@ class Feed:
 
     def __init__(self, args):
         self.args = args
-        schema = {"type": "record", "name": "Trade", "namespace": "tapehouse", "fields": fields(args.shape)}
+        schema = {"type": "record", "name": "Trade", "namespace": "tapehouse", "fields": fields(args.shape, args.pad > 0)}
         self.schema = fastavro.parse_schema(schema)
         self.schema_id = register(args.registry, args.topic, schema)
-        properties = {"bootstrap.servers": args.bootstrap, "linger.ms": 5, "queue.buffering.max.messages": 200_000, "enable.idempotence": True}
+        properties = {"bootstrap.servers": args.bootstrap, "linger.ms": 5, "queue.buffering.max.messages": 200_000, "enable.idempotence": True,
+                      "message.max.bytes": MAX_REQUEST_BYTES, "queue.buffering.max.kbytes": 65_536}
         if args.per_transaction:
             properties |= {"transactional.id": f"{args.topic}-{args.first}", "transaction.timeout.ms": 30_000}
         self.producer = Producer(properties)
@@ -84,7 +91,10 @@ class Feed:
         is_unknown = self.args.unknown_every and i % self.args.unknown_every == self.args.unknown_every - 1
         out = io.BytesIO()
         out.write(struct.pack(">bI", 0, NOBODYS_SCHEMA_ID if is_unknown else self.schema_id))
-        fastavro.schemaless_writer(out, self.schema, trade(self.args.shape, i))
+        record = trade(self.args.shape, i)
+        if self.args.pad:
+            record["note"] = base64.b64encode(random.Random(i).randbytes(self.args.pad * 3 // 4)).decode()
+        fastavro.schemaless_writer(out, self.schema, record)
         return out.getvalue(), "bad" if is_unknown else None
 
     def key(self, i):
@@ -152,14 +162,18 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--shape", choices=("trade", "venue", "iso"), default="trade")
     parser.add_argument("--keys", type=int, default=1 << 30)
-    for name in ("bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every"):
+    for name in ("bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every", "pad"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--scattered", action="store_true")
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--hang", action="store_true")
-    feed = Feed(parser.parse_args())
-    feed.run()
-    print(json.dumps(feed.counts), flush=True)
+    args = parser.parse_args()
+    total = {}
+    for topic in args.topic.split(","):
+        feed = Feed(argparse.Namespace(**(vars(args) | {"topic": topic})))
+        feed.run()
+        total = {name: feed.counts[name] + (0 if name == "schema_id" else total.get(name, 0)) for name in feed.counts}
+    print(json.dumps(total), flush=True)
 
 
 if __name__ == "__main__":

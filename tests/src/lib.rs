@@ -4,6 +4,7 @@
 
 mod backend;
 pub mod chaos;
+mod disk;
 mod error;
 mod feed;
 mod guardian;
@@ -19,6 +20,7 @@ mod tools;
 mod wait;
 
 pub use backend::Backend;
+pub use disk::{Disk, fill_disk, free_disk};
 pub use error::Error;
 pub use feed::{Feed, Sent};
 pub use node::{Node, NodeOptions};

@@ -30,8 +30,6 @@ pub struct NodeOptions {
     pub environment: Vec<(String, String)>,
     /// Further arguments of `run`.
     pub arguments: Vec<String>,
-    /// Further variables of its environment.
-    pub environment: Vec<(String, String)>,
 }
 
 /// A running `tapehouse run`. Killed when dropped.
@@ -82,6 +80,11 @@ impl Node {
             fired,
             ended: None,
         })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal; to a process that has ended, nothing.

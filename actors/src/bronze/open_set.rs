@@ -15,6 +15,8 @@ use tapehouse_kafka::raw_batch::RawBatch;
 use tapehouse_lake::bronze::BronzeLayout;
 use tapehouse_lake::files::{EncodedFile, FileEncoder, FileError};
 
+use crate::memory::Lease;
+
 use super::rows::{RowSource, decode_rows};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
@@ -40,6 +42,10 @@ pub(crate) struct OpenSet {
     pub(crate) at_end: bool,
     /// Table schema that the newest file was written with.
     pub(crate) schema_id: i32,
+    /// Memory for the files; there is none before the first rows.
+    pub(crate) lease: Option<Lease>,
+    /// Bytes of the last batch.
+    pub(crate) last_batch_bytes: u64,
 }
 
 impl OpenSet {
@@ -55,12 +61,19 @@ impl OpenSet {
             since: Instant::now(),
             at_end: false,
             schema_id: 0,
+            lease: None,
+            last_batch_bytes: 0,
         }
     }
 
     /// Encoded bytes held.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.files.iter().map(|(_, file)| file.size_bytes() as u64).sum()
+    }
+
+    /// Memory held by the open files.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.files.iter().map(|(_, file)| file.memory_bytes() as u64).sum()
     }
 
     /// Closes the files. CPU work.
@@ -132,7 +145,8 @@ impl Absorber {
             set.ranges.extend(partition, *range)?;
         }
         set.rows += raw.len() as u64;
-        set.bytes += raw.size_bytes() as u64;
+        set.last_batch_bytes = raw.size_bytes() as u64;
+        set.bytes += set.last_batch_bytes;
         set.produced_at.merge(&raw.produced_at);
         set.at_end = raw.at_end;
         if raw.is_empty() {

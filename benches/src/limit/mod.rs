@@ -26,6 +26,8 @@ use columns::Constants;
 
 /// Payload and key bytes at which the pipeline seals a batch.
 const BATCH_BYTES: usize = 4 << 20;
+/// As the node's with its default budget for one topic.
+const FETCH_BYTES: u64 = 4 << 20;
 const LINGER: Duration = Duration::from_millis(50);
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 /// With nothing from Kafka for so long, something is wrong.
@@ -127,7 +129,8 @@ fn schema_of(registry: &str, topic: &str) -> Outcome<(u32, Arc<str>)> {
 fn reader_of_all(options: &Options) -> Outcome<TopicReader> {
     let reader_options = ReaderOptions {
         group: "tapehouse-limit".to_owned(),
-        queue_kib: options.queue_kib,
+        queue_bytes: options.queue_kib as u64 * 1024,
+        fetch_bytes: FETCH_BYTES,
         max_records: options.batch_rows,
         max_bytes: BATCH_BYTES,
         linger: LINGER,

@@ -59,9 +59,14 @@ impl TopicReader {
     pub fn open(settings: &KafkaSettings, topic: &str, options: ReaderOptions) -> Result<Self, ConsumerError> {
         let forbidden = |error: ForbiddenProperty| KafkaError::ClientCreation(error.to_string());
         settings.check().map_err(forbidden)?;
-        let queue = options.queue_kib.to_string();
+        let queue_kib = options.queue_bytes.div_ceil(1024).to_string();
+        let (fetch, of_partition) = (options.fetch_bytes.to_string(), (options.fetch_bytes / 2).to_string());
         let mut base = TUNED.to_vec();
-        base.push(("queued.max.messages.kbytes", &queue));
+        base.push(("queued.max.messages.kbytes", &queue_kib));
+        // The client never asks for less than the largest message that it might produce.
+        base.push(("message.max.bytes", &of_partition));
+        base.push(("fetch.max.bytes", &fetch));
+        base.push(("fetch.message.max.bytes", &of_partition));
         base.push(("group.id", &options.group));
         let consumer: BaseConsumer<LogContext> = settings
             .client_config(&base, &FIXED)

@@ -7,7 +7,8 @@ pub const TUNED: [(&str, &str); 7] = [
     ("queued.min.messages", "1000000"),
     ("fetch.queue.backoff.ms", "5"),
     ("fetch.wait.max.ms", "50"),
-    ("fetch.message.max.bytes", "4194304"),
+    // No protection, only a reason to fail: a single record may be as large as its topic permits.
+    ("receive.message.max.bytes", "1073741824"),
     ("topic.metadata.refresh.interval.ms", "10000"),
     ("reconnect.backoff.max.ms", "2000"),
     ("socket.nagle.disable", "true"),
@@ -27,8 +28,10 @@ pub const FIXED: [(&str, &str); 5] = [
 pub struct ReaderOptions {
     /// Consumer group for informational offset commits; nothing is ever read back from it.
     pub group: String,
-    /// Bound of librdkafka's prefetch queue, in KiB of payload.
-    pub queue_kib: usize,
+    /// Bound of librdkafka's prefetch queue, in bytes of payload.
+    pub queue_bytes: u64,
+    /// Bound of one answer of a broker's, in bytes; a larger record comes all the same.
+    pub fetch_bytes: u64,
     /// A batch is sealed at so many records,
     pub max_records: usize,
     /// or so many bytes of payload and keys,

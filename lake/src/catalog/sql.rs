@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use tapehouse_core::clock::Sighting;
 
-use crate::commit::attempt::now_ms;
 use super::{CommitBackend, Creation, Pointer, Swap, SwapError};
+use crate::commit::attempt::now_ms;
 use crate::error::LakeError;
 use crate::name::TableName;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row as _, SqlitePool};
+use sqlx::{Connection as _, Row as _, SqliteConnection, SqlitePool};
 
 use super::sql::{LAYOUT, Rows, SqlDatabase, Statement, TransactionError};
 use crate::error::LakeError;
@@ -74,31 +74,42 @@ impl SqlDatabase for Sqlite {
     }
 
     async fn transact(&self, statements: &[Statement<'_>]) -> Result<bool, TransactionError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(classify)?;
-        let mut changed = 0;
-        for (sql, parameters) in statements {
-            let mut query = sqlx::query(*sql);
-            for parameter in parameters {
-                query = query.bind(*parameter);
-            }
-            changed = query
-                .execute(&mut *transaction)
-                .await
-                .map_err(classify)?
-                .rows_affected();
+        let mut connection = self.pool.acquire().await.map_err(classify)?;
+        let outcome = transact_on(&mut connection, statements).await;
+        if let Err(TransactionError::Failed(_) | TransactionError::Unknown(_)) = &outcome {
+            // Where a COMMIT fails (a full disk), sqlx counts the connection as within a transaction for ever: it would never
+            // begin another.
+            connection.close_on_drop();
         }
-        if changed != 1 {
-            return Ok(false);
-        }
-        // Only from here on can the change have happened without an answer.
-        transaction.commit().await.map_err(TransactionError::Unknown)?;
-        Ok(true)
+        outcome
     }
 
     async fn columns(&self) -> Result<Vec<String>, sqlx::Error> {
         let names = sqlx::query_scalar("SELECT name FROM pragma_table_info('iceberg_tables')");
         names.fetch_all(&self.pool).await
     }
+}
+
+async fn transact_on(
+    connection: &mut SqliteConnection,
+    statements: &[Statement<'_>],
+) -> Result<bool, TransactionError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(classify)?;
+    let mut changed = 0;
+    for (sql, parameters) in statements {
+        let mut query = sqlx::query(*sql);
+        for parameter in parameters {
+            query = query.bind(*parameter);
+        }
+        let done = query.execute(&mut *transaction).await.map_err(classify)?;
+        changed = done.rows_affected();
+    }
+    if changed != 1 {
+        return Ok(false);
+    }
+    // Only from here on can the change have happened without an answer.
+    transaction.commit().await.map_err(TransactionError::Unknown)?;
+    Ok(true)
 }
 
 /// What failed before its COMMIT: a busy database is a lost race, all else a failure.

@@ -39,6 +39,7 @@ pub use state_change::{DecidedOn, StateChange, StateChangeKind};
 
 use crate::catalog::SwapError;
 use crate::error::CommitError;
+use crate::fault::StorageFault;
 use crate::lake::Lake;
 use crate::name::TableName;
 use crate::table::LoadedTable;
@@ -202,6 +203,9 @@ impl<'a> Run<'a> {
     /// Swaps. `None` = another attempt is due.
     async fn swap(&mut self, base: &LoadedTable, prepared: Prepared) -> Result<Option<Committed>, CommitError> {
         failpoint::reach("before_swap");
+        if let Some(delay) = failpoint::delay("swap") {
+            tokio::time::sleep(delay).await;
+        }
         let swapped = self.lake.backend().swap(&prepared.as_swap(base)).await;
         let error = match swapped {
             Ok(swapped) => {
@@ -220,7 +224,8 @@ impl<'a> Run<'a> {
                 Ok(None)
             }
             SwapError::Unknown(source) => {
-                tracing::warn!(table = %self.ident, error = %source, "the catalog's answer was lost");
+                let code = StorageFault::behind(source.as_ref()).map_or("commit", |fault| fault.code());
+                tracing::warn!(table = %self.ident, error = %source, code, "the catalog's answer was lost");
                 self.lost_answer = Some(source);
                 if failpoint::defence_is_off("unknown_outcome") {
                     self.blind = true;

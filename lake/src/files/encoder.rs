@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{encodings, stats::ColumnStats};
 use crate::bronze::{BronzeLayout, PARTITION_COLUMN};
 use crate::error::LakeError;
+use crate::fault::StorageFault;
 use crate::storage::Warehouse;
 
 /// Level of zstd: higher ones cost CPU that ingest has better use for.
@@ -30,6 +31,17 @@ pub enum FileError {
     Write(#[from] LakeError),
 }
 
+impl FileError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match (StorageFault::behind(self), self) {
+            (Some(fault), _) => fault.code(),
+            (None, Self::Write(error @ LakeError::Storage { .. })) => error.code(),
+            (None, _) => "data_file",
+        }
+    }
+}
+
 /// Bytes that the Parquet writer has finished with, in blocks: one growing buffer would be copied and faulted in again and
 /// again. Shared, so that they can be taken while the writer is still open.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +54,8 @@ struct Blocks {
 }
 
 const BLOCK_BYTES: usize = 1 << 20;
+/// Memory that zstd keeps for a column between its pages; measured, with pages of the usual sizes.
+const COMPRESSOR_BYTES: usize = 256 << 10;
 
 impl Sink {
     fn lock(&self) -> MutexGuard<'_, Blocks> {
@@ -140,6 +154,16 @@ impl FileEncoder {
     /// Bytes held: finished row groups and the encoded part of the open one.
     pub fn size_bytes(&self) -> usize {
         self.finished_bytes + self.writer.in_progress_size()
+    }
+
+    /// Memory held: what [`Self::size_bytes`] counts with the buffers around it.
+    pub fn memory_bytes(&self) -> usize {
+        self.finished_bytes + BLOCK_BYTES + self.writer.memory_size() + Self::floor_bytes(&self.layout)
+    }
+
+    /// Memory of an open file of this layout before its first row: each column has a compressor of its own.
+    pub fn floor_bytes(layout: &BronzeLayout) -> usize {
+        layout.arrow().flattened_fields().len() * COMPRESSOR_BYTES
     }
 
     /// Rows encoded.

@@ -52,7 +52,11 @@ impl Storage for LocalStorage {
     }
 
     async fn write(&self, path: &str, content: Bytes) -> Result<()> {
-        blocking(path, "writing", move |path| create(path)?.write_all(&content)).await
+        blocking(path, "writing", move |path| {
+            let mut file = create(path.clone())?;
+            file.write_all(&content).inspect_err(|_| discard(&path))
+        })
+        .await
     }
 
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
@@ -123,9 +127,9 @@ struct LocalWrite {
 impl FileWrite for LocalWrite {
     async fn write(&mut self, content: Bytes) -> Result<()> {
         let file = self.file.take().ok_or_else(|| closed(&self.location))?;
-        let file = blocking(&self.location, "writing", move |_| {
+        let file = blocking(&self.location, "writing", move |path| {
             let mut file = file;
-            file.write_all(&content)?;
+            file.write_all(&content).inspect_err(|_| discard(&path))?;
             Ok(file)
         })
         .await?;
@@ -156,6 +160,14 @@ fn create(path: PathBuf) -> io::Result<File> {
             File::create_new(&path)
         }
         other => other,
+    }
+}
+
+/// Removes a file that could not be written whole. Its name was never told to anybody, and on a full disk each new attempt
+/// would leave another.
+fn discard(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "a partial file stays behind; no table refers to it");
     }
 }
 

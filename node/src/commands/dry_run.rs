@@ -127,7 +127,8 @@ async fn preview(
 fn first_records(kafka: &KafkaSettings, topic: &str) -> Result<Option<RawBatch>, ConsumerError> {
     let options = ReaderOptions {
         group: "tapehouse-dry-run".into(),
-        queue_kib: 1024,
+        queue_bytes: 1 << 20,
+        fetch_bytes: 1 << 20,
         max_records: RECORDS,
         max_bytes: 1 << 20,
         linger: Duration::from_millis(200),

@@ -146,7 +146,7 @@ pub const KEYS: &[Key] = &[
     Key::new("node.cluster", Node, Name, "\"tapehouse\"", "Name of the cluster; the tables remember it as their owner").default("tapehouse"),
     Key::new("node.id", Node, Name, "\"node-1\"", "Name of this node within the cluster").default("node-1"),
     Key::new("node.state_dir", Node, Path, "\"/var/lib/tapehouse\"", "Folder of checkpoints; `state/` in it may be deleted at any time").default("./tapehouse-state"),
-    Key::new("node.memory_budget_mb", Node, Integer { min: 64, max: 1 << 20 }, "256", "Bytes of records held in memory at once, in MiB").default("256"),
+    Key::new("node.memory_budget_mb", Node, Integer { min: 64, max: 1 << 20 }, "256", "Resident memory of the whole process, in MiB").default("256"),
     Key::new("kafka.bootstrap_servers", Kafka, Hosts, "\"localhost:9092\"", "Kafka brokers").env("KAFKA_BOOTSTRAP_SERVERS").required(),
     Key::new("kafka.security_protocol", Kafka, Choice(PROTOCOLS), "\"SASL_SSL\"", "How to talk to Kafka").env("KAFKA_SECURITY_PROTOCOL").default("PLAINTEXT"),
     Key::new("kafka.sasl_mechanism", Kafka, Choice(MECHANISMS), "\"SCRAM-SHA-512\"", "How to log in at Kafka").env("KAFKA_SASL_MECHANISM"),

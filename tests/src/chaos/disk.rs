@@ -1,7 +1,6 @@
 //! A disk of its own for one case, which can be full.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,19 +8,18 @@ use std::process::Command;
 use rand::Rng as _;
 
 use super::performance::{PATIENCE, Performance, Story};
-use crate::{Error, await_that, run};
+use crate::{Error, await_that, fill_disk, free_disk, run};
 
 /// Space beside that for the records.
 const BASE_MIB: u64 = 96;
 /// Space for one record, with everything that is written beside it.
 const RECORD_BYTES: u64 = 500;
-const FILLER: &str = "filler";
 /// What a node says that cannot write: the system's words, and SQLite's.
 const COMPLAINTS: [&str; 2] = ["No space left on device", "database or disk is full"];
 
 /// A tmpfs. Unmounted when dropped.
 pub(super) struct Disk {
-    folder: PathBuf,
+    mounted: crate::Disk,
     kept: PathBuf,
 }
 
@@ -31,21 +29,10 @@ impl Disk {
     /// # Errors
     /// [`Error::Needs`] where this may not be done.
     pub(super) fn mount(folder: &Path, records: u64) -> Result<Self, Error> {
-        fs::create_dir_all(folder).map_err(Error::io(folder.display().to_string()))?;
-        let size_mib = BASE_MIB + records * RECORD_BYTES / (1 << 20);
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size_mib}m"), "tapehouse-chaos"]);
-        let mounted = run({
-            mount.arg(folder);
-            mount
-        });
-        if !mounted.is_ok_and(|mounted| mounted.code == Some(0)) {
-            let _ = fs::remove_dir(folder);
-            return Err(Error::Needs("root, to mount a tmpfs that can be full".to_owned()));
-        }
+        let size_bytes = (BASE_MIB << 20) + records * RECORD_BYTES;
         let disk = Self {
             kept: folder.with_extension("kept"),
-            folder: folder.to_owned(),
+            mounted: crate::Disk::mount(folder, size_bytes)?,
         };
         fs::create_dir_all(&disk.kept).map_err(Error::io(disk.kept.display().to_string()))?;
         symlink(disk.kept.join("a.log"), folder.join("a.log")).map_err(Error::io("the log's link"))?;
@@ -55,25 +42,16 @@ impl Disk {
     /// Keeps what is on it, for inspection.
     pub(super) fn keep(&self) {
         let mut copy = Command::new("cp");
-        copy.args(["-a", "--"]).arg(&self.folder).arg(&self.kept);
+        copy.args(["-a", "--"]).arg(self.mounted.folder()).arg(&self.kept);
         let _ = run(copy);
     }
 
     /// Unmounts it and removes what was kept.
     pub(super) fn remove(self) -> Result<(), Error> {
-        let (folder, kept) = (self.folder.clone(), self.kept.clone());
+        let (folder, kept) = (self.mounted.folder().to_owned(), self.kept.clone());
         drop(self);
         super::ground::remove(&kept)?;
         super::ground::remove(&folder)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: a node that still ends may hold a file.
-        let mut unmount = Command::new("umount");
-        unmount.arg("--lazy").arg(&self.folder);
-        let _ = run(unmount);
     }
 }
 
@@ -82,7 +60,7 @@ impl Performance<'_> {
         let mut node = self.start_for_ever("a")?;
         let rows = self.rng.random_range(self.rows / 20..self.rows / 4);
         self.await_rows(&mut node, rows)?;
-        let filled = fill(&self.site.folder().join(FILLER))?;
+        let filled = fill_disk(self.site.folder())?;
         await_that("a node that says that the disk is full", PATIENCE, || {
             let log = node.log();
             if let Some(status) = node.poll()? {
@@ -99,7 +77,7 @@ impl Performance<'_> {
             std::thread::sleep(std::time::Duration::from_millis(self.rng.random_range(0..2000)));
             story.push_str("; killed and started meanwhile");
         }
-        fs::remove_file(self.site.folder().join(FILLER)).map_err(Error::io("the filler"))?;
+        free_disk(self.site.folder())?;
         if let Some(status) = node.poll()? {
             story.push_str(&format!(", where it ended with {status}"));
             if status.code() == Some(0) {
@@ -110,17 +88,4 @@ impl Performance<'_> {
         self.end_at_all_rows(&mut node)?;
         Ok(story)
     }
-}
-
-/// Writes until nothing fits; the number of MiB.
-fn fill(path: &Path) -> Result<u64, Error> {
-    let mut file = File::create(path).map_err(Error::io("the filler"))?;
-    let mut bytes: u64 = 0;
-    for block in [1 << 20, 1 << 12] {
-        let zeros = vec![0_u8; block];
-        while file.write_all(&zeros).is_ok() {
-            bytes += block as u64;
-        }
-    }
-    Ok(bytes >> 20)
 }

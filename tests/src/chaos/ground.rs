@@ -95,7 +95,7 @@ impl Ground {
         };
         // Every batch is a commit: as many moments to be killed at as there can be.
         let settings = format!(
-            "[commit]\nmax_age_ms = 10\nmax_rows = 100\n[node]\nmemory_budget_mb = 64\n[kafka.properties]\n{slow}"
+            "[commit]\nmax_age_ms = 10\nmax_rows = 100\n[node]\nmemory_budget_mb = 128\n[kafka.properties]\n{slow}"
         );
         Site::new(folder, &self.servers, topics, &settings)
     }
