@@ -54,7 +54,7 @@ pub enum LakeError {
         /// What was being done.
         action: &'static str,
         /// What came back.
-        source: RestError,
+        source: Box<RestError>,
     },
     /// Metadata, a manifest or a data file could not be read, written or understood.
     #[error("{action}: {source}")]
@@ -135,7 +135,10 @@ impl LakeError {
     }
 
     pub(crate) fn rest(action: &'static str) -> impl FnOnce(RestError) -> Self {
-        move |source| Self::Rest { action, source }
+        move |source| Self::Rest {
+            action,
+            source: Box::new(source),
+        }
     }
 
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
