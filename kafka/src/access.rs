@@ -79,8 +79,8 @@ impl AccessError {
 
 /// Longest wait for one answer while what the brokers say is not looked at.
 const SLICE: Duration = Duration::from_secs(1);
-/// A refusal explains what fails within so long.
-const FRESH: Duration = Duration::from_secs(30);
+/// A refusal explains what fails within so long: the client library says the same again only after 30 s.
+const FRESH: Duration = Duration::from_secs(60);
 /// Of a reason.
 const MAX_REASON_CHARS: usize = 300;
 
@@ -118,10 +118,16 @@ impl Heard {
         }
     }
 
-    /// What was heard since the last time, and not long ago.
-    pub(crate) fn take(&self) -> Option<AccessError> {
-        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        heard.filter(|(at, _)| at.elapsed() < FRESH).map(|(_, refusal)| refusal)
+    /// What was heard not long ago.
+    pub(crate) fn recent(&self) -> Option<AccessError> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = heard.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
+        recent.map(|(_, refusal)| refusal.clone())
+    }
+
+    /// An answer came: nothing is refused any more.
+    pub(crate) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Asks until there is an answer, a refusal, or `timeout` has passed. `serve` has to dispatch what the client library reports.
@@ -136,11 +142,14 @@ impl Heard {
         loop {
             let left = timeout.saturating_sub(started.elapsed());
             let error = match ask(left.min(SLICE)) {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.clear();
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             serve();
-            if let Some(refusal) = self.take() {
+            if let Some(refusal) = self.recent() {
                 return Err(Unanswered::Refused(detailed(refusal, settings)));
             }
             if left <= SLICE {

@@ -267,7 +267,7 @@ impl TopicReader {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
             return AccessError::Topic(self.topic.clone()).into();
         }
-        match self.consumer().context().heard.take() {
+        match self.consumer().context().heard.recent() {
             Some(refusal) => refusal.into(),
             None => error.into(),
         }

@@ -91,9 +91,10 @@ fn serve(client: &BaseConsumer<LogContext>, waiting: &Receiver<Question>) {
 
 /// Its own log lines and errors wait in the client's queue until somebody takes them.
 fn hear(client: &BaseConsumer<LogContext>) {
-    (0..LOG_LINES)
-        .take_while(|_| client.poll(Duration::ZERO).is_some())
-        .for_each(drop);
+    // One call handles one event, and does not say whether there are more.
+    for _ in 0..LOG_LINES {
+        let _nothing_is_assigned = client.poll(Duration::ZERO);
+    }
 }
 
 /// `broker` is the one that answered last, asked again until it fails.
@@ -107,10 +108,17 @@ fn answer(client: &BaseConsumer<LogContext>, questions: Vec<Question>, broker: &
     let described =
         any.and_then(|broker| native::describe(client, broker, &names, TIMEOUT).map(|found| (broker, found)));
     *broker = described.as_ref().ok().map(|(broker, _)| *broker);
-    let refusal = described.as_ref().err().and_then(|_| {
-        hear(client);
-        client.context().heard.take()
-    });
+    let heard = &client.context().heard;
+    let refusal = match &described {
+        Ok(_) => {
+            heard.clear();
+            None
+        }
+        Err(_) => {
+            hear(client);
+            heard.recent()
+        }
+    };
     for Question { topic, answer } in questions {
         let found = match &described {
             Err(error) => Err(refusal

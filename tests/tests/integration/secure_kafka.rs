@@ -123,24 +123,16 @@ fn the_generator_is_let_in_too() {
         let (site, _) = secured.site(servers, folder, &topic.topic, &kafka)?;
         let at = secured.at("SASL_TLS")?;
         let generate = [
-            "generate",
-            "--topic",
-            "secure.trades",
-            "--count",
-            "500",
-            "-o",
-            "json",
-            &at[0],
-            &at[1],
+            "generate", "--topic", "trades", "--count", "500", "-o", "json", &at[0], &at[1],
         ];
         let report: Value = site.command(&generate)?.expect(&[0])?.json()?;
-        equal("records", report["produced"].as_u64(), Some(500))
+        equal("records", report["topics"]["trades"]["produced"].as_u64(), Some(500))
     });
 }
 
 /// What is wrong, where, with which settings, and what must be said.
 const REFUSALS: [(&str, &str, &str, &str, &str); 10] = [
-    ("no-login", "SASL", "", "kafka_authentication", "asks for SASL"),
+    ("no-login", "SASL", "", "kafka", "kafka.security_protocol"),
     (
         "password",
         "SASL",
@@ -171,7 +163,7 @@ const REFUSALS: [(&str, &str, &str, &str, &str); 10] = [
         "kafka_tls",
         "kafka.ssl_certificate_location",
     ),
-    ("plaintext-at-tls", "TLS", "", "kafka_tls", "kafka.security_protocol"),
+    ("plaintext-at-tls", "TLS", "", "kafka", "kafka.security_protocol"),
     (
         "tls-at-plaintext",
         "PLAINTEXT",
