@@ -7,6 +7,7 @@ mod doctor;
 mod evolution;
 mod foreign;
 mod growth;
+mod grpc;
 mod lifecycle;
 mod loss;
 mod outage;
