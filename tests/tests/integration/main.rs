@@ -9,6 +9,7 @@ mod doctor;
 mod evolution;
 mod foreign;
 mod growth;
+mod grpc;
 mod lifecycle;
 mod logs;
 mod loss;
