@@ -77,6 +77,9 @@ impl Stager {
     /// Asks Kafka whether the topic is still the one that was read.
     async fn confirm(&self) -> Result<TopicIdentity, Failure> {
         let observed = self.identities.observe(&self.topic).await?;
+        if failpoint::defence_is_off("topic_identity") {
+            return Ok(self.identity.clone());
+        }
         match self.identity.check(&observed) {
             Ok(()) => Ok(observed),
             Err(mismatch) => Err(Failure::TopicChanged {

@@ -8,6 +8,7 @@ use tapehouse_lake::LoadedTable;
 
 use crate::failure::Failure;
 use crate::progress::ProgressCell;
+use crate::recorded::observe;
 use crate::settings::TopicSettings;
 use crate::supervisor::Shared;
 
@@ -20,7 +21,7 @@ const DECISION_EVERY: Duration = Duration::from_secs(4);
 pub(crate) async fn another_topic(shared: &Shared, topic: &TopicSettings, identity: &TopicIdentity) -> Failure {
     loop {
         tokio::time::sleep(CONFIRM_EVERY).await;
-        match shared.identities.observe(&topic.topic).await {
+        match observe(shared, &topic.topic, identity).await {
             Ok(observed) => {
                 if let Err(mismatch) = identity.check(&observed) {
                     let topic = topic.topic.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tapehouse_tests::{Error, Feed, Node, NodeOptions, Site, Topic, await_that, stack};
+use tapehouse_tests::{Error, Feed, Node, NodeOptions, Servers, Site, Topic, await_that, stack};
 
 use crate::support::{PATIENCE, await_rows, equal, forever, site, stays, with};
 
@@ -68,6 +68,46 @@ fn a_topic_recreated_under_a_running_node_commits_nothing_of_the_new_one() {
         equal("rows", rows(&site, &topic), 2000)?;
         let foreign = site.query(&topic, &["SELECT count(*) FROM t WHERE trade_id >= 'F000009000'"])?;
         equal("rows of the new topic", foreign[0][0][0].as_u64(), Some(0))
+    });
+}
+
+#[test]
+fn without_the_defence_rows_of_the_new_topic_would_be_committed() {
+    with(stack(), "recreated-undefended", |servers, folder| {
+        let (site, topic) = site(servers, folder, "recreated.undefended", 1)?;
+        let feed = Feed::of(servers);
+        feed.produce(&topic.topic, 2000, &[])?;
+        site.catch_up("a", PATIENCE)?;
+        feed.admin(&["recreate", &topic.topic, "1"])?;
+        feed.produce(&topic.topic, 3000, &["--first", "9000"])?;
+        let options = NodeOptions {
+            defence_off: Some("topic_identity".to_owned()),
+            ..NodeOptions::default()
+        };
+        Node::start(&site, "a", &options)?.wait_for_code(0, PATIENCE)?;
+        let foreign = site.query(&topic, &["SELECT count(*) FROM t WHERE trade_id >= 'F000009000'"])?;
+        equal("rows of the new topic", foreign[0][0][0].as_u64(), Some(1000))
+    });
+}
+
+#[test]
+fn another_kafka_cluster_at_the_address_stops_the_topic() {
+    with(stack(), "other-cluster", |servers, folder| {
+        let (site, topic) = site(servers, folder, "recreated.moved", 1)?;
+        Feed::of(servers).produce(&topic.topic, 1000, &[])?;
+        site.catch_up("a", PATIENCE)?;
+        let others = Servers::start(servers.tools())?;
+        Feed::of(&others).admin(&["create", &topic.topic, "1"])?;
+        let moved = Site::new(folder, &others, std::slice::from_ref(&topic), "")?;
+        let mut node = forever(&moved, "a")?;
+        await_that("kafka_cluster_changed in the log", PATIENCE, || {
+            Ok(node.log().contains("kafka_cluster_changed"))
+        })?;
+        node.kill()?;
+        let (standing, reason) = standing(&moved)?;
+        equal("standing", standing.as_str(), "halted")?;
+        equal("reason names the way out", reason.contains("adopt-topic"), true)?;
+        equal("rows", rows(&site, &topic), 1000)
     });
 }
 
