@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tapehouse_tests::{Error, Feed, Node, NodeOptions, Servers, Site, Topic, await_that, stack};
+use tapehouse_tests::{Backend, Error, Feed, Node, NodeOptions, Servers, Site, Topic, await_that, stack};
 
 use crate::support::{PATIENCE, await_rows, equal, forever, site, stays, with};
 
@@ -96,7 +96,7 @@ fn another_kafka_cluster_at_the_address_stops_the_topic() {
         let (site, topic) = site(servers, folder, "recreated.moved", 1)?;
         Feed::of(servers).produce(&topic.topic, 1000, &[])?;
         site.catch_up("a", PATIENCE)?;
-        let others = Servers::start(servers.tools())?;
+        let others = Servers::start(servers.tools(), Backend::default())?;
         Feed::of(&others).admin(&["create", &topic.topic, "1"])?;
         let moved = Site::new(folder, &others, std::slice::from_ref(&topic), "")?;
         let mut node = forever(&moved, "a")?;
