@@ -140,6 +140,7 @@ impl Metrics {
             self.restarts.with_label_values(&[topic, code]);
         }
         self.bytes.with_label_values(&[topic]);
+        self.schema_conflicts.with_label_values(&[topic]);
         self.stopped.with_label_values(&[topic]);
         self.commit_conflicts.with_label_values(&[table]);
         self.asset_failures.with_label_values(&[table]);
