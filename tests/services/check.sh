@@ -23,6 +23,7 @@ java_for_both() { find_java 21 && { command -v curl >/dev/null || needs "curl (a
 
 check Java java_for_both
 check PostgreSQL "$SERVICES_DIR/postgres.sh" check
+check "the S3 server" "$SERVICES_DIR/s3.sh" check
 check "Kafka and Apicurio from Maven Central" "$SERVICES_DIR/fetch.sh"
 check "the oracles' Python environment" "$SERVICES_DIR/venv.sh"
 exit "$status"

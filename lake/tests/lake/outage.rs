@@ -1,4 +1,4 @@
-//! A catalog's server that is killed while commits are under way, and comes back.
+//! A catalog's or warehouse's server that is killed while commits are under way, and comes back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -87,6 +87,11 @@ async fn a_killed_server_loses_and_doubles_nothing(kind: Kind) {
     assert_eq!(rig.rows().await, (0..end).map(|offset| (0, offset)).collect::<Vec<_>>());
     let verified = verify(&rig.lake, &rig.table().await, |_| {}).await.unwrap();
     assert_eq!(verified.report.violations, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3() {
+    a_killed_server_loses_and_doubles_nothing(Kind::S3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
