@@ -26,7 +26,17 @@ async fn commit_until(rig: Arc<Rig>, lake: Lake, stop: Arc<AtomicBool>, next: Ar
             failures += 1;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let staged = crate::support::stage(&lake, &rig.ident, &[(0, start, start + 3)]).await;
+        let staged = loop {
+            let (lake, ident) = (lake.clone(), rig.ident.clone());
+            // It writes a file, which needs the warehouse: where that is away it panics, and is tried again.
+            let staging =
+                tokio::spawn(async move { crate::support::stage(&lake, &ident, &[(0, start, start + 3)]).await });
+            match staging.await {
+                Ok(staged) => break staged,
+                Err(_) => failures += 1,
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         loop {
             match lake.append(&rig.ident, &staged).await {
                 Ok(AppendOutcome::Committed { .. }) => break,
