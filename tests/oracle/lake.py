@@ -19,8 +19,40 @@ def connect(threads=2, memory="4GB"):
         folder = os.path.dirname(package.__file__)
         (extension,) = glob.glob(os.path.join(folder, "extensions", "*", "*.duckdb_extension"))
         db.execute(f"LOAD '{extension}'")
+    if "S3_ENDPOINT" in os.environ:
+        reach_s3(db)
     db.execute(f"SET threads = {threads}; SET memory_limit = '{memory}'; SET TimeZone = 'UTC'")
     return db
+
+
+def reach_s3(db):
+    """Lets DuckDB read s3:// locations from the server that the environment names (S3_ENDPOINT and keys, as tests/services/s3.sh prints them)."""
+    import duckdb_extension_httpfs
+
+    folder = os.path.dirname(duckdb_extension_httpfs.__file__)
+    (extension,) = glob.glob(os.path.join(folder, "extensions", "*", "*.duckdb_extension"))
+    db.execute(f"LOAD '{extension}'")
+    endpoint = urllib.parse.urlparse(os.environ["S3_ENDPOINT"])
+    use_ssl = str(endpoint.scheme == "https").lower()
+    db.execute(
+        f"CREATE SECRET (TYPE s3, KEY_ID '{os.environ['S3_ACCESS_KEY_ID']}', SECRET '{os.environ['S3_SECRET_ACCESS_KEY']}', "
+        f"ENDPOINT '{endpoint.netloc}', USE_SSL {use_ssl}, URL_STYLE 'path', REGION 'us-east-1')"
+    )
+
+
+def s3_properties():
+    """The same for PyIceberg."""
+    if "S3_ENDPOINT" not in os.environ:
+        return {}
+    # The checksums that Arrow's client adds of itself are more than some servers parse.
+    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    return {
+        "s3.endpoint": os.environ["S3_ENDPOINT"],
+        "s3.access-key-id": os.environ["S3_ACCESS_KEY_ID"],
+        "s3.secret-access-key": os.environ["S3_SECRET_ACCESS_KEY"],
+        "s3.region": "us-east-1",
+        "s3.path-style-access": "true",
+    }
 
 
 def catalog_uri(text):
@@ -40,10 +72,10 @@ def open_catalog(text, warehouse=None, name="default"):
     if text.startswith(("http://", "https://")):
         from pyiceberg.catalog.rest import RestCatalog
 
-        return RestCatalog(name, uri=text, **({"warehouse": warehouse} if warehouse else {}))
+        return RestCatalog(name, uri=text, **({"warehouse": warehouse} if warehouse else {}), **s3_properties())
     from pyiceberg.catalog.sql import SqlCatalog
 
-    return SqlCatalog(name, uri=catalog_uri(text), warehouse=warehouse or "")
+    return SqlCatalog(name, uri=catalog_uri(text), warehouse=warehouse or "", **s3_properties())
 
 
 def local_path(location):

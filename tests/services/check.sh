@@ -25,5 +25,6 @@ check Java java_for_both
 check PostgreSQL "$SERVICES_DIR/postgres.sh" check
 check "Kafka, Apicurio and Iceberg's REST catalog from Maven Central" "$SERVICES_DIR/fetch.sh"
 check "Iceberg REST catalog" "$SERVICES_DIR/rest.sh" check
+check "the S3 server" "$SERVICES_DIR/s3.sh" check
 check "the oracles' Python environment" "$SERVICES_DIR/venv.sh"
 exit "$status"

@@ -7,7 +7,7 @@ use tapehouse_lake::commit::{FirstOffsets, first_offsets, keys, recorded_gaps};
 use tapehouse_lake::verify::verify;
 use tapehouse_lake::{AppendOutcome, CommitError, DecidedOn, Lake, StateChange, StateChangeKind, StateError};
 
-use crate::place::{Kind, Place, on_each_catalog};
+use crate::place::{Kind, Place, on_each_catalog, path_of};
 use crate::support::{Rig, committed, live_files, metadata_files, new_table};
 
 on_each_catalog! {
@@ -78,7 +78,7 @@ async fn what_is_behind_is_acknowledged_and_what_does_not_continue_is_refused(ki
         assert_eq!(reason, RefuseReason::NotContiguous(expected));
         assert_eq!(state.next, [(0, 10)].into());
         // Its file stays: whoever wrote it may still be asking.
-        assert!(tapehouse_lake::storage::local_path(staged.files[0].file_path()).exists());
+        assert!(path_of(staged.files[0].file_path()).exists());
     }
     let mut other = rig.stage(&[(0, 10, 12)]).await;
     other.request.incarnation = 1;
@@ -121,9 +121,10 @@ async fn the_hint_names_the_current_metadata(kind: Kind) {
     for start in 0..3 {
         let table = rig.append(&[(0, start, start + 1)]).await;
         rig.lake.settle().await;
-        let hint = std::fs::read_to_string(table.folder().join("metadata/version-hint.text")).unwrap();
-        let named = table.folder().join(format!("metadata/{hint}.metadata.json"));
-        assert_eq!(named, tapehouse_lake::storage::local_path(table.metadata_location()));
+        let folder = path_of(table.metadata().location()).join("metadata");
+        let hint = std::fs::read_to_string(folder.join("version-hint.text")).unwrap();
+        let named = folder.join(format!("{hint}.metadata.json"));
+        assert_eq!(named, path_of(table.metadata_location()));
         assert!(hint.starts_with(&format!("{:05}-", start + 1)), "{hint}");
         assert!(metadata_files(&table, ".tmp").is_empty());
     }
@@ -133,7 +134,7 @@ async fn a_reader_creates_nothing(kind: Kind) {
     let Some(place) = Place::new(kind).await else { return };
     let open = || Lake::open_existing(place.settings.clone());
     match kind {
-        Kind::Sqlite => {
+        Kind::Sqlite | Kind::S3 => {
             let error = open().await.unwrap_err();
             assert!(error.to_string().contains("catalog database does not exist"), "{error}");
         }

@@ -5,7 +5,7 @@ use std::process::{Command, ExitStatus};
 
 use tapehouse_lake::{AppendOutcome, Lake};
 
-use crate::place::{Kind, on_each_catalog, settings};
+use crate::place::{Kind, on_each_catalog, s3_settings, settings};
 use crate::support::{Rig, live_files, stage};
 
 on_each_catalog! {
@@ -18,6 +18,8 @@ const CHILD: &str = "chaos::child";
 const DIR: &str = "TAPEHOUSE_TEST_LAKE";
 const URI: &str = "TAPEHOUSE_TEST_CATALOG";
 const TABLE: &str = "TAPEHOUSE_TEST_TABLE";
+const S3: &str = "TAPEHOUSE_TEST_S3";
+const WAREHOUSE: &str = "TAPEHOUSE_TEST_WAREHOUSE";
 
 /// Not a test: what the child process does. It appends 5..9 to the table of the lake that the environment names.
 #[tokio::test]
@@ -29,7 +31,12 @@ async fn child() {
         return;
     }
     let ident = table.parse().unwrap();
-    let lake = Lake::open(settings(uri, Path::new(&dir))).await.unwrap();
+    let mut settings = settings(uri, Path::new(&dir));
+    if let Ok(endpoint) = std::env::var(S3) {
+        settings.s3 = s3_settings(&endpoint);
+        settings.warehouse = variable(WAREHOUSE);
+    }
+    let lake = Lake::open(settings).await.unwrap();
     let staged = stage(&lake, &ident, &[(0, 5, 9)]).await;
     let outcome = lake.append(&ident, &staged).await.unwrap();
     assert!(matches!(outcome, AppendOutcome::Committed { .. }), "{outcome:?}");
@@ -46,6 +53,9 @@ fn run_child(rig: &Rig, failpoint: &str, defence_off: Option<&str>) -> ExitStatu
     command
         .env("TAPEHOUSE_FAILPOINT", failpoint)
         .env("TAPEHOUSE_FAILPOINT_LOG", &log);
+    if let Some(endpoint) = &rig.place.settings.s3.endpoint {
+        command.env(S3, endpoint).env(WAREHOUSE, &rig.place.settings.warehouse);
+    }
     if let Some(defence) = defence_off {
         command.env("TAPEHOUSE_DEFENCE_OFF", defence);
     }

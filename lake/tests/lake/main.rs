@@ -14,6 +14,7 @@ mod races;
 mod readers;
 mod rest;
 mod retention;
+mod s3;
 mod schema;
 mod support;
 mod tiers;

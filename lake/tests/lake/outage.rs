@@ -1,4 +1,4 @@
-//! A catalog's server that is killed while commits are under way, and comes back.
+//! A catalog's or warehouse's server that is killed while commits are under way, and comes back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -26,7 +26,17 @@ async fn commit_until(rig: Arc<Rig>, lake: Lake, stop: Arc<AtomicBool>, next: Ar
             failures += 1;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let staged = crate::support::stage(&lake, &rig.ident, &[(0, start, start + 3)]).await;
+        let staged = loop {
+            let (lake, ident) = (lake.clone(), rig.ident.clone());
+            // It writes a file, which needs the warehouse: where that is away it panics, and is tried again.
+            let staging =
+                tokio::spawn(async move { crate::support::stage(&lake, &ident, &[(0, start, start + 3)]).await });
+            match staging.await {
+                Ok(staged) => break staged,
+                Err(_) => failures += 1,
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
         loop {
             match lake.append(&rig.ident, &staged).await {
                 Ok(AppendOutcome::Committed { .. }) => break,
@@ -95,6 +105,11 @@ async fn a_killed_server_loses_and_doubles_nothing(kind: Kind) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rest() {
     a_killed_server_loses_and_doubles_nothing(Kind::Rest).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3() {
+    a_killed_server_loses_and_doubles_nothing(Kind::S3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

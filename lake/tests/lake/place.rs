@@ -1,10 +1,11 @@
 //! Where a test's lake is: a folder of its own, and a catalog of its own on each of the kinds that there are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use tapehouse_lake::{CatalogSettings, LakeSettings, S3Settings, TableName};
+use tapehouse_lake::storage::local_path;
+use tapehouse_lake::{CatalogSettings, LakeSettings, S3Credentials, S3Settings, TableName};
 use tapehouse_tests::{Error, Service, unless_missing};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -15,6 +16,8 @@ pub enum Kind {
     Sqlite,
     Postgres,
     Rest,
+    /// SQLite, with the tables in S3.
+    S3,
 }
 
 /// Makes a test of each function, for each kind of catalog. Without the server that a kind needs, its tests are skipped.
@@ -23,6 +26,7 @@ macro_rules! on_each_catalog {
         crate::place::on_each_catalog!(@ sqlite, Sqlite, $($test),+);
         crate::place::on_each_catalog!(@ postgres, Postgres, $($test),+);
         crate::place::on_each_catalog!(@ rest, Rest, $($test),+);
+        crate::place::on_each_catalog!(@ s3, S3, $($test),+);
     };
     (@ $module:ident, $kind:ident, $($test:ident),+) => {
         mod $module {
@@ -51,10 +55,11 @@ impl Place {
         Some(match kind {
             Kind::Sqlite => {
                 let dir = tempfile::tempdir().unwrap();
-                Self::at(format!("sqlite://{}/catalog/lake.db", dir.path().display()), dir)
+                Self::at(sqlite_in(dir.path()), dir)
             }
             Kind::Postgres => Self::on(kind, postgres()?).await,
             Kind::Rest => Self::on(kind, rest()?).await,
+            Kind::S3 => Self::on(kind, s3()?).await,
         })
     }
 
@@ -70,6 +75,12 @@ impl Place {
                     ident: format!("{namespace}.raw_trades").parse().unwrap(),
                     ..Self::at(server.address().to_owned(), dir)
                 }
+            }
+            Kind::S3 => {
+                let mut place = Self::at(sqlite_in(dir.path()), dir);
+                place.settings.warehouse = format!("s3://lake/{}", Uuid::new_v4().simple());
+                place.settings.s3 = s3_settings(server.address());
+                place
             }
             Kind::Sqlite => panic!("SQLite has no server"),
         }
@@ -113,12 +124,48 @@ fn start_rest() -> Result<Service, Error> {
     Service::start("rest.sh", "REST_URI", &[])
 }
 
+/// The S3 server that the tests of this process share.
+pub fn s3() -> Option<&'static Service> {
+    static SERVER: OnceLock<Result<Service, Error>> = OnceLock::new();
+    unless_missing(SERVER.get_or_init(start_s3).as_ref())
+}
+
+fn start_s3() -> Result<Service, Error> {
+    Service::start("s3.sh", "S3_ENDPOINT", &[])
+}
+
+/// The address and keys that `s3.sh` gives its server.
+pub fn s3_settings(endpoint: &str) -> S3Settings {
+    S3Settings {
+        endpoint: Some(endpoint.to_owned()),
+        credentials: Some(S3Credentials {
+            access_key_id: "tapehouse-test".to_owned(),
+            secret_access_key: "tapehouse-test-secret".into(),
+            session_token: None,
+        }),
+        ..S3Settings::default()
+    }
+}
+
+/// Where the file of a location is on disk: the shared S3 server keeps objects as files.
+pub fn path_of(location: &str) -> PathBuf {
+    match location.strip_prefix("s3://") {
+        Some(object) => s3().unwrap().folder().join("s3/data").join(object),
+        None => local_path(location),
+    }
+}
+
+fn sqlite_in(dir: &Path) -> String {
+    format!("sqlite://{}/catalog/lake.db", dir.display())
+}
+
 /// A server of the test's own, which it may stop.
 pub fn start(kind: Kind) -> Option<Service> {
     let started = match kind {
         Kind::Sqlite => return None,
         Kind::Postgres => start_postgres(),
         Kind::Rest => start_rest(),
+        Kind::S3 => start_s3(),
     };
     match started {
         Ok(server) => Some(server),

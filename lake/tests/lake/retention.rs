@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use iceberg::spec::{SnapshotReference, SnapshotRetention};
 use tapehouse_lake::commit::HOURLY_TAG_PREFIX;
-use tapehouse_lake::storage::local_path;
 use tapehouse_lake::{CommitPolicy, LoadedTable, Retention};
 
-use crate::place::{Kind, on_each_catalog};
-use crate::support::{Rig, live_files, metadata_files, swap_metadata};
+use crate::place::{Kind, on_each_catalog, path_of};
+use crate::support::{Rig, live_files, metadata_files, read, swap_metadata};
 
 on_each_catalog! {
     at_most_so_many_snapshots_are_kept_and_nothing_they_need_is_deleted,
@@ -20,18 +19,17 @@ on_each_catalog! {
 
 /// Every file that a retained snapshot needs, read from disk.
 async fn reachable(rig: &Rig, table: &LoadedTable) -> HashSet<PathBuf> {
-    let mut files = HashSet::from([local_path(table.metadata_location())]);
+    let mut files = HashSet::from([path_of(table.metadata_location())]);
     for snapshot in table.metadata().snapshots() {
-        let list =
-            std::fs::read(local_path(snapshot.manifest_list())).expect("the manifest list of a retained snapshot");
+        let list = read(&rig.lake, table, snapshot.manifest_list()).await;
         let list = iceberg::spec::ManifestList::parse_with_version(&list, table.metadata().format_version()).unwrap();
-        files.insert(local_path(snapshot.manifest_list()));
+        files.insert(path_of(snapshot.manifest_list()));
         for manifest in list.entries() {
             manifest
                 .load_manifest(rig.lake.file_io())
                 .await
                 .expect("a manifest of a retained snapshot");
-            files.insert(local_path(&manifest.manifest_path));
+            files.insert(path_of(&manifest.manifest_path));
         }
     }
     files

@@ -28,7 +28,7 @@ use tapehouse_lake::{AppendOutcome, Lake, LoadedTable, NewTable, StagedAppend, T
 use tapehouse_tests::{run, script, unless_missing};
 use uuid::Uuid;
 
-use crate::place::{Kind, Place};
+use crate::place::{Kind, Place, path_of, s3};
 
 /// Partition date of all test rows: 2026-01-05.
 const DATE: i32 = 20_458;
@@ -85,7 +85,7 @@ impl Rig {
         let table = self.table().await;
         let mut rows = Vec::new();
         for (path, _) in live_files(&self.lake, &table).await {
-            let file = std::fs::File::open(tapehouse_lake::storage::local_path(&path)).unwrap();
+            let file = read(&self.lake, &table, &path).await;
             let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
             let batches = futures::stream::iter(reader.build().unwrap());
             let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();
@@ -202,12 +202,12 @@ pub async fn write_file(lake: &Lake, table: &LoadedTable, rows: &[(i32, i64)]) -
     writer.close().await.unwrap()
 }
 
-/// Live data files of the current snapshot with their record counts, read from the files on disk and not from any cache.
+/// Live data files of the current snapshot with their record counts, read from the files and not from any cache.
 pub async fn live_files(lake: &Lake, table: &LoadedTable) -> Vec<(String, u64)> {
     let Some(snapshot) = table.metadata().current_snapshot() else {
         return Vec::new();
     };
-    let list = std::fs::read(tapehouse_lake::storage::local_path(snapshot.manifest_list())).unwrap();
+    let list = read(lake, table, snapshot.manifest_list()).await;
     let list = iceberg::spec::ManifestList::parse_with_version(&list, table.metadata().format_version()).unwrap();
     let mut files = Vec::new();
     for manifest in list.entries() {
@@ -224,6 +224,12 @@ pub fn requirements(base: &LoadedTable) -> Vec<TableRequirement> {
         r#ref: iceberg::spec::MAIN_BRANCH.to_owned(),
         snapshot_id: base.metadata().current_snapshot_id(),
     }]
+}
+
+/// A whole file of `table`.
+pub async fn read(lake: &Lake, table: &LoadedTable, location: &str) -> bytes::Bytes {
+    let input = lake.io_of(table).new_input(location).unwrap();
+    input.read().await.unwrap()
 }
 
 /// A swap of `base` that changes nothing but the location.
@@ -266,7 +272,7 @@ pub async fn swap_metadata(rig: &Rig, base: &LoadedTable, built: iceberg::spec::
 
 /// The table's metadata folder.
 pub fn metadata_files(table: &LoadedTable, ending: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(table.folder().join("metadata"))
+    let mut files: Vec<PathBuf> = std::fs::read_dir(path_of(table.metadata().location()).join("metadata"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.to_str().unwrap().ends_with(ending))
@@ -284,7 +290,15 @@ pub fn python() -> Option<PathBuf> {
 /// Runs `readers.py` with `arguments` and returns what it prints, parsed as JSON.
 pub fn run_readers(python: &Path, arguments: &[&str]) -> serde_json::Value {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lake/readers.py");
-    let output = Command::new(python).arg(program).args(arguments).output().unwrap();
+    let mut command = Command::new(python);
+    command.arg(program).args(arguments);
+    if arguments.iter().any(|argument| argument.starts_with("s3://")) {
+        command
+            .env("S3_ENDPOINT", s3().unwrap().address())
+            .env("S3_ACCESS_KEY_ID", "tapehouse-test")
+            .env("S3_SECRET_ACCESS_KEY", "tapehouse-test-secret");
+    }
+    let output = command.output().unwrap();
     assert!(
         output.status.success(),
         "readers.py {arguments:?}: {}",

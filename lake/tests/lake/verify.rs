@@ -8,7 +8,7 @@ use tapehouse_lake::verify::{Verified, verify};
 use tapehouse_lake::{CommitError, LoadedTable};
 use uuid::Uuid;
 
-use crate::place::{Kind, on_each_catalog};
+use crate::place::{Kind, on_each_catalog, path_of};
 use crate::support::{Rig, swap_metadata, write_file};
 
 on_each_catalog! {
@@ -142,7 +142,7 @@ async fn a_missing_data_file_is_found(kind: Kind) {
     let Some(rig) = Rig::new(kind).await else { return };
     let staged = rig.stage(&[(0, 0, 10)]).await;
     rig.lake.append(&rig.ident, &staged).await.unwrap();
-    std::fs::remove_file(tapehouse_lake::storage::local_path(staged.files[0].file_path())).unwrap();
+    std::fs::remove_file(path_of(staged.files[0].file_path())).unwrap();
     let verified = check(&rig).await;
     assert_eq!(invariants(&verified), ["I1"]);
     assert_eq!(verified.report.rows, 0);

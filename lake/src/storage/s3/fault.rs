@@ -33,17 +33,26 @@ fn problem(error: &Error) -> StorageProblem {
         (Error::NotFound { .. }, _) => StorageProblem::NotFound,
         (Error::AlreadyExists { .. } | Error::Precondition { .. }, _) => StorageProblem::AlreadyExists,
         (Error::PermissionDenied { .. } | Error::Unauthenticated { .. }, _) => StorageProblem::Denied(said()),
-        // Tokens that ran out are a 400.
-        (_, Some("ExpiredToken" | "InvalidToken")) => StorageProblem::Denied(said()),
+        // Of some requests, listings for instance, the client tells the status in words only. Tokens that ran out are a 400.
+        (
+            _,
+            Some("AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken"),
+        ) => StorageProblem::Denied(said()),
+        _ if ["401", "403"].iter().any(|status| has_status(&innermost, status)) => StorageProblem::Denied(said()),
         (Error::InvalidPath { .. }, _) => StorageProblem::NoLocation("a segment of it cannot be a part of a key"),
         _ => match http_error(error) {
             Some(http) if http.kind() == HttpErrorKind::Decode => StorageProblem::Server(short(&innermost)),
             Some(http) if http.kind() == HttpErrorKind::Timeout => StorageProblem::Unreachable("timed out".to_owned()),
             Some(_) => StorageProblem::Unreachable(short(&innermost)),
-            None if innermost.contains("status code: 5") => StorageProblem::Server(said()),
+            None if has_status(&innermost, "5") => StorageProblem::Server(said()),
             None => StorageProblem::Rejected(said()),
         },
     }
+}
+
+fn has_status(text: &str, status: &str) -> bool {
+    text.split_once("status code: ")
+        .is_some_and(|(_, rest)| rest.starts_with(status))
 }
 
 /// The last error of the chain: that of the server's answer, or of the connection.
@@ -117,6 +126,8 @@ mod tests {
         };
         let busy = generic("status code: 503 Service Unavailable: <Error><Code>SlowDown</Code></Error>");
         assert_eq!(busy, StorageProblem::SlowDown("SlowDown".to_owned()));
+        let listing = generic(&body("InvalidAccessKeyId"));
+        assert_eq!(listing, StorageProblem::Denied("InvalidAccessKeyId: m".to_owned()));
         let proxy = generic("Server returned non-2xx status code: 502 Bad Gateway: <html>long page</html>");
         let text = "Server returned non-2xx status code: 502 Bad Gateway:";
         assert_eq!(proxy, StorageProblem::Server(text.to_owned()));
