@@ -40,7 +40,8 @@ impl StateChangeKind {
     }
 }
 
-/// What a decision was made on. If the table has moved on since, the change is refused.
+/// What a decision was made on. If the table has moved on since, the change is refused; accepted gaps only if it did so in
+/// their partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecidedOn {
     /// The table records this.
@@ -56,7 +57,8 @@ pub struct StateChange {
     pub kind: StateChangeKind,
     /// What it was decided on.
     pub decided_on: DecidedOn,
-    /// The new state; its snapshot id is filled in.
+    /// The new state; its snapshot id is filled in. Where gaps are accepted, other partitions stay where they are by
+    /// then.
     pub next: StreamState,
     /// Why, for people; kept in the snapshot's summary.
     pub reason: String,
@@ -67,28 +69,38 @@ pub struct StateChange {
 }
 
 impl StateChange {
-    fn check(&self, base: &LoadedTable) -> Result<(), String> {
-        let is_current = match &self.decided_on {
-            DecidedOn::State(expected) => base.stream_state().map_err(|error| error.to_string())? == **expected,
-            DecidedOn::Snapshot(expected) => base.metadata().current_snapshot_id() == *expected,
-        };
-        if !is_current {
+    /// The state that follows on `base`, if the decision still holds there.
+    fn next_on(&self, base: &LoadedTable) -> Result<StreamState, String> {
+        let recorded = || base.stream_state().map_err(|error| error.to_string());
+        let changed = || Err("the table changed meanwhile: look again, then decide again".to_owned());
+        match (&self.decided_on, self.kind) {
+            (DecidedOn::State(before), StateChangeKind::AcceptGap) => self.gaps_on(recorded()?, before),
+            (DecidedOn::State(before), _) if recorded()? != **before => changed(),
+            (DecidedOn::Snapshot(before), _) if base.metadata().current_snapshot_id() != *before => changed(),
+            _ => Ok(self.next.clone()),
+        }
+    }
+
+    /// Gaps are accepted while the other partitions go on, commit after commit: only theirs must be where they were.
+    fn gaps_on(&self, recorded: StreamState, before: &StreamState) -> Result<StreamState, String> {
+        let mut next = recorded;
+        let is_same_topic = StreamState {
+            snapshot: before.snapshot,
+            next: before.next.clone(),
+            ..next.clone()
+        } == *before;
+        if !is_same_topic {
             return Err("the table changed meanwhile: look again, then decide again".to_owned());
         }
-        let DecidedOn::State(before) = &self.decided_on else {
-            return Ok(());
-        };
         for (partition, gap) in &self.gaps.0 {
-            let is_gap = !gap.is_empty()
-                && before.next.get(partition) == Some(&gap.start)
-                && self.next.next.get(partition) == Some(&gap.end);
-            if !is_gap {
+            let is_gap = !gap.is_empty() && self.next.next.get(partition) == Some(&gap.end);
+            if !is_gap || next.next.insert(*partition, gap.end) != Some(gap.start) {
                 return Err(format!(
                     "partition {partition}: {gap} is no gap behind what is recorded"
                 ));
             }
         }
-        Ok(())
+        Ok(next)
     }
 }
 
@@ -119,8 +131,7 @@ impl Change for StateChange {
             table: base.ident().clone(),
             reason,
         };
-        self.check(base).map_err(invalid)?;
-        let mut next = self.next.clone();
+        let mut next = self.next_on(base).map_err(invalid)?;
         next.snapshot = snapshot_id;
         let state = next.to_json();
         let mut change = SnapshotChange::append(Vec::new());
