@@ -34,7 +34,7 @@ build_versitygw() {
   rmdir "$partial"
 }
 
-# find_go: prints a Go that can build it, fetching one where there is none.
+# find_go: prints a Go that can build it, fetching one where there is none and GOPROXY says from where.
 find_go() {
   local go
   for go in "$(command -v go || true)" /usr/local/go/bin/go "$GO_HOME/bin/go"; do
@@ -51,8 +51,9 @@ fetch_go() {
     aarch64) architecture=arm64 ;;
     *) return 1 ;;
   esac
-  proxy=${GOPROXY:-https://proxy.golang.org}
+  proxy=${GOPROXY:-}
   proxy=${proxy%%[,|]*}
+  [ -n "$proxy" ] || return 1
   rm -rf "$partial"
   mkdir -p "$partial"
   curl -sfL -m 300 -o "$partial/go.zip" "$proxy/golang.org/toolchain/@v/v0.0.1-go$GO_VERSION.linux-$architecture.zip" || return 1

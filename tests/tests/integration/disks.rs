@@ -180,7 +180,7 @@ fn without_state(servers: &Servers, folder: &Path, name: &str, full_at_start: bo
 
 #[test]
 fn a_state_disk_that_fills_does_not_stop_ingest() {
-    with(stack(), "statefull", |servers, folder| {
+    with(stack(), "state-disk", |servers, folder| {
         without_state(servers, folder, "full.state", false)
     });
 }
