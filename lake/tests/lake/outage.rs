@@ -21,16 +21,19 @@ async fn commit_until(rig: Arc<Rig>, lake: Lake, stop: Arc<AtomicBool>, next: Ar
     let mut failures = 0;
     while !stop.load(Ordering::SeqCst) {
         let start = next.load(Ordering::SeqCst);
-        // Staging looks at the table first, which needs the catalog too.
-        while lake.load(&rig.ident).await.is_err() {
-            failures += 1;
+        // Looking at the table needs the catalog too.
+        let table = loop {
+            match lake.load(&rig.ident).await {
+                Ok(table) => break table.unwrap(),
+                Err(_) => failures += 1,
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        };
         let staged = loop {
-            let (lake, ident) = (lake.clone(), rig.ident.clone());
+            let (lake, table) = (lake.clone(), table.clone());
             // It writes a file, which needs the warehouse: where that is away it panics, and is tried again.
             let staging =
-                tokio::spawn(async move { crate::support::stage(&lake, &ident, &[(0, start, start + 3)]).await });
+                tokio::spawn(async move { crate::support::stage_for(&lake, &table, &[(0, start, start + 3)]).await });
             match staging.await {
                 Ok(staged) => break staged,
                 Err(_) => failures += 1,

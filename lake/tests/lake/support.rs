@@ -136,7 +136,11 @@ pub fn new_table() -> NewTable {
 }
 
 pub async fn stage(lake: &Lake, ident: &TableName, ranges: &[(i32, i64, i64)]) -> StagedAppend {
-    let table = lake.load(ident).await.unwrap().unwrap();
+    stage_for(lake, &lake.load(ident).await.unwrap().unwrap(), ranges).await
+}
+
+/// As [`stage`], without asking the catalog.
+pub async fn stage_for(lake: &Lake, table: &LoadedTable, ranges: &[(i32, i64, i64)]) -> StagedAppend {
     let rows: Vec<(i32, i64)> = ranges
         .iter()
         .flat_map(|&(partition, start, end)| (start..end).map(move |offset| (partition, offset)))
@@ -144,7 +148,7 @@ pub async fn stage(lake: &Lake, ident: &TableName, ranges: &[(i32, i64, i64)]) -
     let files = if rows.is_empty() {
         Vec::new()
     } else {
-        write_file(lake, &table, &rows).await
+        write_file(lake, table, &rows).await
     };
     let ranges = ranges
         .iter()
