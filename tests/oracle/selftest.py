@@ -119,8 +119,21 @@ class BronzeOracle(unittest.TestCase):
         code, judgement = self.lake.judge("--foreign-rows", "2", "--expect-rows", "100")
         self.assertEqual((code, judgement["violations"]), (0, []), judgement)
 
-    def test_foreign_snapshot(self):
+    def test_foreign_snapshot_above_the_recorded_one(self):
         self.lake.table.append(self.lake.table.scan().to_arrow().slice(0, 0))
+        code, judgement = self.lake.judge("--expect-rows", "90")
+        self.assertEqual((code, judgement["violations"]), (0, []), judgement)
+
+    def test_state_of_another_snapshot(self):
+        self.lake.append({"0": [50, 60]})
+        self.lake.snapshot += 5
+        with self.lake.table.transaction() as transaction:
+            transaction.set_properties({"tapehouse.state": self.lake.state()})
+        self.blames("state")
+
+    def test_state_is_gone(self):
+        with self.lake.table.transaction() as transaction:
+            transaction.remove_properties("tapehouse.state")
         self.blames("state")
 
 
