@@ -116,9 +116,9 @@ impl Cases {
         self.add("disk-full/killed", Act::DiskFull { is_killed: true }, Trades);
         self.add("compaction/meanwhile", Act::Compaction, Own);
         for (name, meanwhile) in [("running", Meanwhile::Running), ("killed", Meanwhile::Killed)] {
-            self.add(format!("gap/{name}"), Act::Gap(meanwhile), Own);
             self.add(format!("recreated/{name}"), Act::Recreated(meanwhile), Own);
         }
+        self.add("gap/killed", Act::Gap(Meanwhile::Killed), Own);
         for (name, server, source) in [
             ("broker", Server::Kafka, Transactions),
             ("registry", Server::Registry, Schemas),

@@ -124,7 +124,7 @@ fn a_full_catalog_disk_is_waited_for() {
             return Ok(());
         };
         let (site, topic) = site(servers, folder, "full.catalog", 2)?;
-        symlink(disk.folder().join("catalog.db"), site.catalog()).map_err(Error::io("the catalog's link"))?;
+        symlink(disk.folder().join("catalog.db"), site.catalog_file()).map_err(Error::io("the catalog's link"))?;
         let feed = Feed::of(servers);
         feed.produce(&topic.topic, 1000, &[])?;
         let mut node = forever(&site, "a")?;
