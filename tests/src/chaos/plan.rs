@@ -118,7 +118,6 @@ impl Cases {
         for (name, meanwhile) in [("running", Meanwhile::Running), ("killed", Meanwhile::Killed)] {
             self.add(format!("recreated/{name}"), Act::Recreated(meanwhile), Own);
         }
-        self.add("gap/killed", Act::Gap(Meanwhile::Killed), Own);
         for (name, server, source) in [
             ("broker", Server::Kafka, Transactions),
             ("registry", Server::Registry, Schemas),
