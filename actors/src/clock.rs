@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use prometheus::GaugeVec;
-use tapehouse_core::clock::{MOST_AHEAD_MS, Sighting};
+use tapehouse_core::clock::{MOST_AHEAD_MS, Sighting, now_ms};
 use tapehouse_kafka::registry::RegistryClient;
 use tapehouse_lake::Lake;
 use tokio::sync::watch;
@@ -148,11 +148,6 @@ impl ClockWatch {
 fn too_far(by_source: &BTreeMap<&'static str, i64>) -> Option<i64> {
     let least = by_source.values().copied().min()?;
     (least > MOST_AHEAD_MS).then_some(least)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use iceberg::spec::DataFile;
 use tapehouse_core::append::AppendRequest;
 use tapehouse_core::backoff::Backoff;
+use tapehouse_core::clock::now_ms;
 use tapehouse_core::failpoint;
 use tapehouse_core::freshness::ProducedAt;
 use tapehouse_core::watermark::Watermark;
@@ -279,9 +280,4 @@ fn total_rows(table: &LoadedTable) -> u64 {
     let snapshot = table.metadata().current_snapshot();
     let total = snapshot.and_then(|snapshot| snapshot.summary().additional_properties.get("total-records"));
     total.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,6 @@
-//! How far this node's clock is from its neighbours', as far as their answers tell.
+//! This node's clock, and how far it is from its neighbours', as far as their answers tell.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A node whose clock is further ahead of its neighbours' refuses to commit, in milliseconds: its snapshots would be stamped
 /// with a time to come, and nobody else could commit behind them without doing the same.
@@ -28,6 +30,21 @@ impl Sighting {
     pub fn least_behind_ms(&self) -> i64 {
         self.theirs_ms - self.answered_ms
     }
+}
+
+/// Milliseconds since 1970-01-01 UTC, now.
+pub fn now_ms() -> i64 {
+    i64::try_from(since_1970().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Microseconds since 1970-01-01 UTC, now.
+pub fn now_us() -> i64 {
+    i64::try_from(since_1970().as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A clock before 1970 counts as 1970.
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Milliseconds since 1970-01-01 UTC of an HTTP date (`Sun, 06 Nov 1994 08:49:37 GMT`); `None` for anything else.

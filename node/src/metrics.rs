@@ -3,8 +3,8 @@
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Opts, Registry};
+use tapehouse_core::clock::now_ms;
 
-use crate::console::now_ms;
 use crate::process::Usage;
 
 /// Registers the metrics of this process.

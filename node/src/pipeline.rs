@@ -9,6 +9,7 @@ use tapehouse_actors::{
     CommitPolicy, NodeHandle, NodeProgress, NodeSettings, StartError, StopReport, TopicProgress, TopicSettings,
     TopicState,
 };
+use tapehouse_core::clock::now_ms;
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
 use tokio::sync::watch;
@@ -17,7 +18,6 @@ use crate::config::{Config, ConfigError, Fault, Grpc, Start, Topic};
 use crate::connect::{
     consumer_failure, kafka_settings, lake_failure, lake_settings, registry_failure, registry_settings,
 };
-use crate::console::now_ms;
 use crate::exit::{Failure, chain};
 use crate::grpc::{GrpcListener, GrpcServer, Identity, Logs, Source};
 use crate::http::{HttpServer, NotReady};

@@ -6,11 +6,12 @@ mod native;
 mod options;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use tapehouse_core::clock::now_us;
 use tapehouse_core::lost::LostOffset;
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId, Ranges};
 
@@ -355,10 +356,4 @@ fn push(batch: &mut RawBatch, record: &Record<'_>) {
         record.payload(),
         record.headers(),
     );
-}
-
-/// Microseconds since 1970-01-01 UTC.
-pub(crate) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tapehouse_core::clock::now_us;
+
 use super::mix::Mix;
 use super::{OutgoingRecord, Pacer, Producer, ProducerError, ensure_topics};
 use crate::KafkaSettings;
-use crate::consumer::now_us;
 use crate::generator::{GeneratedBatch, Generator, GeneratorOptions, GeneratorStats, InvalidOptions, SchemaIds, Topic};
 use crate::registry::{RegistryClient, RegistryError};
 

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, DATE};
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use tapehouse_core::clock::{Sighting, http_date_ms};
+use tapehouse_core::clock::{Sighting, http_date_ms, now_ms};
 use url::{Host, Url};
-
-use crate::consumer::now_us;
 
 use super::cache::{Caches, UNKNOWN_RECHECK};
 use super::wire::{ErrorAnswer, MEDIA_TYPE, RegisterAnswer, RegisterBody, SchemaAnswer};
@@ -181,12 +179,12 @@ impl RegistryClient {
     /// # Errors
     /// [`RegistryError::Unreachable`].
     pub async fn clock(&self) -> Result<Option<Sighting>, RegistryError> {
-        let asked_ms = now_us() / 1000;
+        let asked_ms = now_ms();
         let request = self
             .request(Method::HEAD, &["subjects"])
             .header(CACHE_CONTROL, "no-cache");
         let response = request.send().await.map_err(RegistryError::from_transport)?;
-        let answered_ms = now_us() / 1000;
+        let answered_ms = now_ms();
         // An answer out of a cache is as old as it says.
         let date = response
             .headers()

@@ -3,10 +3,9 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use tapehouse_core::clock::Sighting;
+use tapehouse_core::clock::{Sighting, now_ms};
 
 use super::{CommitBackend, Creation, Pointer, Swap, SwapError};
-use crate::commit::attempt::now_ms;
 use crate::error::LakeError;
 use crate::name::TableName;
 

@@ -1,7 +1,6 @@
 //! One attempt of a commit: everything that is written before the swap, and what follows a successful one.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
@@ -9,6 +8,7 @@ use iceberg::spec::{
     TableMetadataBuildResult,
 };
 use iceberg::{TableRequirement, TableUpdate};
+use tapehouse_core::clock::now_ms;
 use tapehouse_core::failpoint;
 use uuid::Uuid;
 
@@ -243,9 +243,4 @@ fn requirements(base: &LoadedTable) -> Vec<TableRequirement> {
             snapshot_id: metadata.current_snapshot_id(),
         },
     ]
-}
-
-pub(crate) fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

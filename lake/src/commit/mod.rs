@@ -7,7 +7,7 @@
 //! it are never deleted here: an attempt whose outcome is unknown may yet have happened.
 
 mod append;
-pub(crate) mod attempt;
+mod attempt;
 mod change;
 pub(crate) mod cleanup;
 mod evolution;

@@ -1,6 +1,7 @@
 //! `tapehouse cluster`
 
 use serde_json::{Value, json};
+use tapehouse_core::clock::now_ms;
 use tapehouse_proto::v1;
 
 use super::EndpointArgs;
@@ -8,7 +9,7 @@ use crate::answer::{duration_ms, time_ms};
 use crate::cli::Global;
 use crate::client::NodeClient;
 use crate::config::{Config, ConfigError, Fault};
-use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, now_ms, print, print_json, rfc3339};
+use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, print, print_json, rfc3339};
 use crate::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\

@@ -1,12 +1,13 @@
 //! One file a command.
 
+use tapehouse_core::clock::now_ms;
 use tapehouse_proto::v1;
 
 use crate::answer;
 use crate::cli::Global;
 use crate::config::{Config, Part};
 use crate::connect::{kafka_settings, lake_settings};
-use crate::console::{logs, now_ms};
+use crate::console::logs;
 use crate::diagnosis::diagnose;
 use crate::exit::Failure;
 use crate::view::{look, open_lake};

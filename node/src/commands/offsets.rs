@@ -1,13 +1,14 @@
 //! `tapehouse offsets`
 
 use serde_json::{Value, json};
+use tapehouse_core::clock::now_ms;
 use tapehouse_proto::v1;
 
 use super::EndpointArgs;
 use crate::answer::time_ms;
 use crate::cli::Global;
 use crate::commands::repair;
-use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, now_ms, print, print_json, rfc3339};
+use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, print, print_json, rfc3339};
 use crate::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\

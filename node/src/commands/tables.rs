@@ -1,6 +1,7 @@
 //! `tapehouse tables`
 
 use serde_json::json;
+use tapehouse_core::clock::now_ms;
 use tapehouse_lake::Lake;
 use tapehouse_proto::v1;
 
@@ -9,7 +10,7 @@ use crate::answer::{self, time_ms};
 use crate::cli::Global;
 use crate::config::{Config, Part};
 use crate::connect::{lake_failure, lake_settings};
-use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, now_ms, print, print_json, rfc3339, sized};
+use crate::console::{Align, OutputFormat, Style, Table, ago, grouped, print, print_json, rfc3339, sized};
 use crate::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\

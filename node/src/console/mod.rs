@@ -87,11 +87,6 @@ pub fn ago(then_ms: i64, now_ms: i64) -> String {
     }
 }
 
-/// Milliseconds since 1970-01-01 UTC.
-pub fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
-
 /// `time_ms` as RFC 3339 in UTC.
 pub fn rfc3339(time_ms: i64) -> Option<String> {
     jiff::Timestamp::from_millisecond(time_ms)

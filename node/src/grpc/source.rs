@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tapehouse_actors::NodeProgress;
+use tapehouse_core::clock::now_ms;
 use tapehouse_lake::Lake;
 use tapehouse_proto::v1;
 use tokio::runtime::Handle;
@@ -14,7 +15,6 @@ use super::logs::Logs;
 use super::refusal::{Reason, Refusal};
 use super::{Identity, live};
 use crate::config::Topic;
-use crate::console::now_ms;
 use crate::view::look_at_tables;
 
 /// A look at the offsets is good for this long.
