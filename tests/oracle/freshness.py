@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """How long after it was produced is a record visible? Measured by a reader that knows nothing of the writer.
 
-    freshness.py CATALOG_DB --table bronze.raw_trades --seconds 60 [--max-p50-ms 700] [--max-p99-ms 1200]
+    freshness.py CATALOG --table bronze.raw_trades --seconds 60 [--max-p50-ms 700] [--max-p99-ms 1200]
 
-Polls the SQLite catalog every 50 ms; the first poll that sees a new metadata location is the moment when its new snapshots became
+Polls the catalog (a SQLite database, postgresql://..., http://... of a REST catalog) every 50 ms; the first poll that sees a new metadata location is the moment when its new snapshots became
 visible. Their added files are noted at once (a few kilobytes of manifests) and read after the last poll, so that reading disturbs nothing.
 delay = first seen - kafka_timestamp. Records produced before the reader started (a backlog) are counted apart. Stops after --seconds
 or at SIGINT/SIGTERM. Prints one JSON object; exit 0, 3 when a limit given is exceeded or nothing was seen, 1 when it could not measure.
@@ -17,21 +17,32 @@ import signal
 import sqlite3
 import sys
 import time
+import urllib.parse
 
 import fastavro
 import pyarrow as pa
 
-from lake import catalog_uri, connect, local_path
+from lake import catalog_uri, connect, local_path, open_file
 
 ADDED = 1
 
 
-class Catalog:
-    """The one row of the catalog that says where a table's metadata is; opened for reading alone."""
+def pointer_of(text, table, name):
+    """What says where the table's newest metadata is, in the catalog that `text` names as lake.open_catalog takes it."""
+    text, _, named = text.partition("#")
+    key = (named or name, *table.rsplit(".", 1))
+    if text.startswith(("http://", "https://")):
+        return RestPointer(text, *key[1:])
+    return (PostgresPointer if text.startswith("postgres") else SqlitePointer)(text, key)
 
-    def __init__(self, path, table, catalog_name):
-        self.path, self.db = catalog_uri(path).removeprefix("sqlite:///"), None
-        self.key = (catalog_name, *table.rsplit(".", 1))
+
+class SqlitePointer:
+    """The row of a SQLite catalog; opened for reading alone."""
+
+    QUERY = "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"
+
+    def __init__(self, text, key):
+        self.path, self.key, self.db = catalog_uri(text).removeprefix("sqlite:///"), key, None
 
     def location(self):
         """The table's metadata location, None while the table (or the whole catalog) does not exist."""
@@ -41,7 +52,7 @@ class Catalog:
             self.db = sqlite3.connect(self.path, timeout=5, isolation_level=None)
             self.db.execute("PRAGMA query_only = 1")
         try:
-            row = self.db.execute("SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?", self.key).fetchone()
+            row = self.db.execute(self.QUERY, self.key).fetchone()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return None
@@ -49,9 +60,55 @@ class Catalog:
         return row[0] if row else None
 
 
+class PostgresPointer:
+    """The same row in PostgreSQL."""
+
+    def __init__(self, text, key):
+        import psycopg2
+
+        self.key, self.missing = key, psycopg2.errors.UndefinedTable
+        self.db = psycopg2.connect("postgresql:" + text.partition(":")[2])
+        self.db.autocommit = True
+
+    def location(self):
+        """As for SQLite."""
+        with self.db.cursor() as cursor:
+            try:
+                cursor.execute(SqlitePointer.QUERY.replace("?", "%s"), self.key)
+            except self.missing:
+                return None
+            row = cursor.fetchone()
+        return row[0] if row else None
+
+
+class RestPointer:
+    """What a REST catalog answers; with the tag of what is known, so that nothing is sent twice."""
+
+    def __init__(self, uri, namespace, name):
+        import requests
+
+        self.session, self.known, self.etag = requests.Session(), None, None
+        self.session.trust_env = False
+        config = self.session.get(f"{uri}/v1/config", timeout=10)
+        config.raise_for_status()
+        prefix = {**config.json().get("defaults", {}), **config.json().get("overrides", {})}.get("prefix")
+        namespace = urllib.parse.quote("\x1f".join(namespace.split(".")), safe="")
+        self.url = "/".join([uri, "v1", *([prefix] if prefix else []), "namespaces", namespace, "tables", urllib.parse.quote(name, safe="")])
+
+    def location(self):
+        """As for SQLite."""
+        answer = self.session.get(self.url, headers={"If-None-Match": self.etag} if self.etag else {}, timeout=10)
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        if answer.status_code != 304:
+            self.known, self.etag = answer.json()["metadata-location"], answer.headers.get("ETag")
+        return self.known
+
+
 def snapshots_of(location):
     """{snapshot id: manifest list location} in a metadata file."""
-    with open(local_path(location), encoding="utf-8") as file:
+    with open_file(location) as file:
         metadata = json.load(file)
     return {s["snapshot-id"]: s["manifest-list"] for s in metadata.get("snapshots") or []}
 
@@ -59,10 +116,10 @@ def snapshots_of(location):
 def added_files(snapshot, manifest_list):
     """The data files that this snapshot added: its own manifests' entries with status ADDED and this snapshot's id (null: inherited)."""
     paths = []
-    with open(local_path(manifest_list), "rb") as file:
+    with open_file(manifest_list) as file:
         manifests = [m["manifest_path"] for m in fastavro.reader(file) if m["added_snapshot_id"] == snapshot and m.get("content", 0) == 0]
     for manifest in manifests:
-        with open(local_path(manifest), "rb") as file:
+        with open_file(manifest) as file:
             paths += [local_path(e["data_file"]["file_path"]) for e in fastavro.reader(file)
                       if e["status"] == ADDED and e["snapshot_id"] in (None, snapshot)]
     return paths
@@ -103,7 +160,7 @@ def delays(files, column, since_ms):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("catalog_db")
+    parser.add_argument("catalog")
     parser.add_argument("--table", default="bronze.raw_trades")
     parser.add_argument("--catalog-name", default="default")
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -112,7 +169,7 @@ def main():
     parser.add_argument("--max-p50-ms", type=float)
     parser.add_argument("--max-p99-ms", type=float)
     args = parser.parse_args()
-    catalog = Catalog(args.catalog_db, args.table, args.catalog_name)
+    catalog = pointer_of(args.catalog, args.table, args.catalog_name)
     started_ms = time.time() * 1000.0
     print("watching", file=sys.stderr, flush=True)
     files, commits, slowest_ms = watch(catalog, args.seconds, args.poll_ms)

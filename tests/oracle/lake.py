@@ -78,6 +78,15 @@ def open_catalog(text, warehouse=None, name="default"):
     return SqlCatalog(name, uri=catalog_uri(text), warehouse=warehouse or "", **s3_properties())
 
 
+def open_file(location):
+    """The file at a location, opened for reading bytes."""
+    if not location.startswith("s3:"):
+        return open(local_path(location), "rb")
+    from pyiceberg.io.pyarrow import PyArrowFileIO
+
+    return PyArrowFileIO(s3_properties()).new_input(location).open()
+
+
 def local_path(location):
     """The path in the file system of a location; locations are file:///path, file:/path or a bare path."""
     if not location.startswith("file:"):

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# rest.sh start DIR [--port P] [--s3 ENDPOINT BUCKET] | stop DIR | kill DIR
-# Iceberg's own REST catalog server (its test fixture) on SQLite. Its tables are local files, or with --s3 objects of that bucket (path style;
-# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are read from the environment). State, log and pid are in DIR/rest; a second start keeps data
-# and port. `kill` is SIGKILL. The fixture listens on every address and knows no log-in.
+# rest.sh start DIR [--port P] [--s3 S3_DIR] | stop DIR | kill DIR | check
+# Iceberg's own REST catalog server (its test fixture) on SQLite. Its tables are local files, or with --s3 objects of the server that
+# `s3.sh start S3_DIR` started. State, log and pid are in DIR/rest; a second start keeps data and port. `kill` is SIGKILL. The fixture listens on every address and knows no log-in.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-USAGE="rest.sh start DIR [--port P] [--s3 ENDPOINT BUCKET] | stop DIR | kill DIR"
+USAGE="rest.sh start DIR [--port P] [--s3 S3_DIR] | stop DIR | kill DIR | check"
 
 rest_answers() { curl -sf -m 5 -o /dev/null "http://127.0.0.1:$1/v1/config"; }
 
@@ -19,13 +18,13 @@ find_fitting_java() {
 }
 
 start() {
-  local folder port="" java endpoint="" bucket="" settings
+  local folder port="" java store="" settings
   folder=$(server_folder "$1" rest)
   shift
   while [ "$#" -gt 0 ]; do
     case "$1 $#" in
       "--port "[2-9]*) port=$2; shift 2 ;;
-      "--s3 "[3-9]*) endpoint=$2 bucket=$3; shift 3 ;;
+      "--s3 "[2-9]*) store=$2; shift 2 ;;
       *) usage "$USAGE" ;;
     esac
   done
@@ -34,9 +33,12 @@ start() {
   "$SERVICES_DIR/fetch.sh" >/dev/null
   [ -n "$port" ] || port=$(cat "$folder/port" 2>/dev/null || free_port)
   settings=("CATALOG_REST_PORT=$port" "CATALOG_URI=jdbc:sqlite:$folder/catalog.db" "CATALOG_JDBC_SCHEMA__VERSION=V1" "CATALOG_WAREHOUSE=file://$folder/warehouse")
-  if [ -n "$endpoint" ]; then
-    settings+=("CATALOG_WAREHOUSE=s3://$bucket/rest" CATALOG_IO__IMPL=org.apache.iceberg.aws.s3.S3FileIO "CATALOG_S3_ENDPOINT=$endpoint"
-      CATALOG_S3_PATH__STYLE__ACCESS=true CATALOG_CLIENT_REGION=us-east-1 AWS_REGION=us-east-1)
+  if [ -n "$store" ]; then
+    # shellcheck disable=SC1091 # what s3.sh published: S3_ENDPOINT, S3_BUCKET and the keys
+    . "$store/env"
+    settings+=("CATALOG_WAREHOUSE=s3://$S3_BUCKET/rest" CATALOG_IO__IMPL=org.apache.iceberg.aws.s3.S3FileIO "CATALOG_S3_ENDPOINT=$S3_ENDPOINT"
+      CATALOG_S3_PATH__STYLE__ACCESS=true CATALOG_CLIENT_REGION=us-east-1 AWS_REGION=us-east-1
+      "AWS_ACCESS_KEY_ID=$S3_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY=$S3_SECRET_ACCESS_KEY")
   fi
   if ! is_running "$folder"; then
     echo "$port" >"$folder/port"

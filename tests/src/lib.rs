@@ -19,7 +19,7 @@ mod site;
 mod tools;
 mod wait;
 
-pub use backend::Backend;
+pub use backend::{Backend, Footing};
 pub use disk::{Disk, fill_disk, free_disk};
 pub use error::Error;
 pub use feed::{Feed, Sent};

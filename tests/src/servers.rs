@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::backend::{Backend, SiteCatalog};
+use crate::backend::{Backend, SiteLake};
 use crate::guardian::Guardian;
 use crate::service::{self, script};
 use crate::{Error, Service, Tools, run};
@@ -33,7 +33,7 @@ pub struct Servers {
     bootstrap: String,
     registry: String,
     backend: Backend,
-    catalogs: Option<Service>,
+    shared: Option<Service>,
     _guardian: Guardian,
 }
 
@@ -48,12 +48,13 @@ impl Servers {
         let mut up = script("stack.sh");
         up.arg("up").arg(&folder);
         let up = run(up)?.expect(&[0])?;
+        let shared = backend.start()?;
         Ok(Self {
             bootstrap: service::said(&up.stdout, "KAFKA_BOOTSTRAP_SERVERS")?,
             registry: service::said(&up.stdout, "SCHEMA_REGISTRY_URL")?,
-            tools: tools.clone(),
+            tools: tools.clone().with_environment(backend.for_oracles(shared.as_ref())?),
             backend,
-            catalogs: backend.start()?,
+            shared,
             folder,
             _guardian: guardian,
         })
@@ -79,8 +80,18 @@ impl Servers {
         self.backend
     }
 
-    pub(crate) fn catalog_for(&self, folder: &Path) -> Result<SiteCatalog, Error> {
-        SiteCatalog::of(self.backend, self.catalogs.as_ref(), folder)
+    /// The catalogs' server that all sites share: PostgreSQL.
+    pub fn shared_catalog(&self) -> Option<&Service> {
+        self.shared.as_ref().filter(|_| self.backend == Backend::Postgres)
+    }
+
+    /// The S3 server that all sites share.
+    pub fn store(&self) -> Option<&Service> {
+        self.shared.as_ref().filter(|_| self.backend == Backend::RestS3)
+    }
+
+    pub(crate) fn lake_for(&self, folder: &Path) -> Result<SiteLake, Error> {
+        SiteLake::of(self.backend, self.shared.as_ref(), folder)
     }
 
     /// Where their state and logs are.

@@ -18,6 +18,7 @@ pub struct Service {
     name: &'static str,
     folder: PathBuf,
     address: String,
+    said: String,
     options: Vec<String>,
     _guardian: Guardian,
 }
@@ -35,6 +36,7 @@ impl Service {
         Ok(Self {
             name,
             address: said(&started, key)?,
+            said: started,
             folder,
             options,
             _guardian: guardian,
@@ -44,6 +46,14 @@ impl Service {
     /// Its address; the same over restarts.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Another value that its script said as `key=VALUE`.
+    ///
+    /// # Errors
+    /// When it said none.
+    pub fn value(&self, key: &str) -> Result<String, Error> {
+        said(&self.said, key)
     }
 
     /// Where its state and log are.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::backend::SiteCatalog;
+use crate::backend::SiteLake;
 use crate::{Error, Servers, Service, Tools};
 
 /// A Kafka topic and the table that it fills.
@@ -44,7 +44,7 @@ pub struct Site {
     tools: Tools,
     bootstrap: String,
     registry: String,
-    catalog: SiteCatalog,
+    lake: SiteLake,
     topics: Vec<Topic>,
 }
 
@@ -65,7 +65,7 @@ impl Site {
         fs::write(&file, text).map_err(Error::io(file.display().to_string()))?;
         Ok(Self {
             folder: folder.to_owned(),
-            catalog: servers.catalog_for(folder)?,
+            lake: servers.lake_for(folder)?,
             tools: servers.tools().clone(),
             bootstrap: servers.bootstrap().to_owned(),
             registry: servers.registry().to_owned(),
@@ -109,7 +109,7 @@ impl Site {
 
     /// The catalog, as the oracles take it.
     pub fn catalog(&self) -> String {
-        self.catalog.for_oracles()
+        self.lake.for_oracles()
     }
 
     /// Path of the catalog's database, where it is a file.
@@ -117,9 +117,14 @@ impl Site {
         self.folder.join("catalog.db")
     }
 
+    /// Where the warehouse's files are on disk: those of the S3 server, where the tables are in S3.
+    pub fn warehouse_folder(&self) -> &Path {
+        &self.lake.files
+    }
+
     /// The catalog's server, where the site has one of its own.
     pub fn catalog_server(&self) -> Option<&Service> {
-        self.catalog.server.as_deref()
+        self.lake.server.as_deref()
     }
 
     /// State folder of the node `name`.
@@ -136,12 +141,10 @@ impl Site {
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env("KAFKA_BOOTSTRAP_SERVERS", &self.bootstrap)
             .env("SCHEMA_REGISTRY_URL", &self.registry)
-            .env("ICEBERG_CATALOG_URI", &self.catalog.uri)
-            .env("ICEBERG_CATALOG_NAME", &self.catalog.name)
-            .env(
-                "ICEBERG_WAREHOUSE_PATH",
-                format!("file://{}/warehouse", self.folder.display()),
-            )
+            .env("ICEBERG_CATALOG_URI", &self.lake.uri)
+            .env("ICEBERG_CATALOG_NAME", &self.lake.name)
+            .env("ICEBERG_WAREHOUSE_PATH", &self.lake.warehouse)
+            .envs(self.lake.environment.iter().map(|(name, value)| (name, value)))
             .env("TAPEHOUSE__NODE__ID", name)
             .env("TAPEHOUSE__NODE__STATE_DIR", self.state_dir(name));
         command
@@ -163,11 +166,7 @@ impl Site {
 
     /// The table's metadata as its version hint names it.
     pub fn metadata(&self, table: &str) -> Option<Value> {
-        let folder = self
-            .folder
-            .join("warehouse")
-            .join(table.replace('.', "/"))
-            .join("metadata");
+        let folder = self.lake.files.join(table.replace('.', "/")).join("metadata");
         let version = fs::read_to_string(folder.join("version-hint.text")).ok()?;
         let text = fs::read(folder.join(format!("{version}.metadata.json"))).ok()?;
         serde_json::from_slice(&text).ok()

@@ -14,6 +14,7 @@ pub struct Tools {
     tests: PathBuf,
     node: PathBuf,
     python: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl Tools {
@@ -35,7 +36,19 @@ impl Tools {
         let node = node.canonicalize().map_err(Error::io("the node's path"))?;
         let venv = run(script("venv.sh"))?.expect(&[0])?;
         let python = PathBuf::from(venv.stdout.trim());
-        Ok(Self { tests, node, python })
+        Ok(Self {
+            tests,
+            node,
+            python,
+            environment: Vec::new(),
+        })
+    }
+
+    /// The same, with variables for the Python programs.
+    #[must_use]
+    pub(crate) fn with_environment(mut self, variables: Vec<(String, String)>) -> Self {
+        self.environment = variables;
+        self
     }
 
     /// The node.
@@ -46,7 +59,8 @@ impl Tools {
     /// A Python program of the `tests` folder.
     pub fn python(&self, program: &str) -> Command {
         let mut command = Command::new(&self.python);
-        command.arg(self.tests.join(program));
+        let variables = self.environment.iter().map(|(name, value)| (name, value));
+        command.envs(variables).arg(self.tests.join(program));
         command
     }
 }

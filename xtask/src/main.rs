@@ -24,7 +24,7 @@ cargo xtask COMMAND
                               and named, with --require-servers that is a failure
   tidy                        file and function length, crate dependencies, words that have no place in the source
   chaos [ARGS]                real node processes killed at named and seeded moments; --full for all of it,
-                              --backend sqlite|postgres|rest for where the tables are
+                              --backend sqlite|postgres|rest|rest-s3 for where the tables are
   bench [ARGS]                end to end on real Kafka, with the limit loop beside it
   fuzz [--seconds N] [TARGET]...
                               the targets of fuzz/, ten minutes each: what comes from outside must neither panic nor take memory or time

@@ -81,11 +81,19 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let plan = Plan::of(&arguments.selection());
+    let mut plan = Plan::of(&arguments.selection());
+    let backend = arguments.backend.parse().unwrap_or_default();
+    let left_out = plan.leave_out(backend);
     if arguments.list {
         for case in &plan.0 {
             println!("{}", case.name);
         }
+        return ExitCode::SUCCESS;
+    }
+    for reason in &left_out {
+        println!("{reason}");
+    }
+    if plan.0.is_empty() && !left_out.is_empty() {
         return ExitCode::SUCCESS;
     }
     if plan.0.is_empty() {
@@ -101,7 +109,7 @@ fn main() -> ExitCode {
         seed: arguments.seed.unwrap_or_else(clock),
         records: arguments.records(),
         jobs: arguments.jobs,
-        backend: arguments.backend.parse().unwrap_or_default(),
+        backend,
     };
     println!(
         "{} cases on {}, {} records in each topic, seed {}",

@@ -1,6 +1,6 @@
 //! What a case is: what is done to the nodes and to what they stand on. What must hold afterwards is always the same.
 
-use crate::Server;
+use crate::{Footing, Server};
 
 /// Which topic a case reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,11 @@ pub enum Act {
 }
 
 impl Act {
+    /// What it needs of the backend.
+    pub(super) fn footing(self) -> Option<Footing> {
+        matches!(self, Self::DiskFull { .. }).then_some(Footing::LocalFiles)
+    }
+
     /// Whether cases beside it would suffer: it has to be alone.
     pub(super) fn disturbs_others(self) -> bool {
         matches!(self, Self::Away { .. })

@@ -4,7 +4,7 @@ use tapehouse_core::failpoint::{DEFENCES, POINTS};
 
 use super::Source::{self, Compacted, Own, Schemas, Trades, Transactions};
 use super::{Act, Case, Departure, Meanwhile, When};
-use crate::Server;
+use crate::{Backend, Server};
 
 /// Where a node can be stopped for ever so long and then go on.
 const ZOMBIE_POINTS: [&str; 3] = ["before_staging", "after_manifest_write", "before_swap"];
@@ -51,6 +51,17 @@ impl Plan {
         let wanted = all(selection.full).into_iter().filter(is_wanted);
         let (part, parts) = selection.part.unwrap_or((1, 1));
         Self(wanted.skip(part.saturating_sub(1)).step_by(parts.max(1)).collect())
+    }
+
+    /// Takes out what cannot be played on `backend`; names and reasons.
+    pub fn leave_out(&mut self, backend: Backend) -> Vec<String> {
+        let mut left_out = Vec::new();
+        self.0.retain(|case| {
+            let reason = case.act.footing().and_then(|footing| backend.lacks(footing));
+            left_out.extend(reason.iter().map(|reason| format!("{}: {reason}", case.name)));
+            reason.is_none()
+        });
+        left_out
     }
 }
 
@@ -207,6 +218,22 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), plan.0.len(), "a name determines its case");
+    }
+
+    #[test]
+    fn only_what_a_backend_cannot_bear_is_left_out() {
+        for (backend, names) in [
+            (Backend::Sqlite, &[][..]),
+            (Backend::Postgres, &[]),
+            (Backend::RestS3, &["disk-full/waits", "disk-full/killed"]),
+        ] {
+            let mut plan = Plan::of(&Selection::default());
+            let all = plan.0.len();
+            let left_out = plan.leave_out(backend);
+            assert_eq!(left_out.len(), names.len(), "{left_out:?}");
+            assert_eq!(plan.0.len() + names.len(), all);
+            assert!(left_out.iter().zip(names).all(|(said, name)| said.starts_with(name)));
+        }
     }
 
     #[test]
