@@ -1,10 +1,8 @@
 //! Servers that go away and come back.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use tapehouse_tests::{Error, Feed, Server, Site, Topic, stack, stack_alone};
+use tapehouse_tests::{CatalogLock, Feed, Server, stack, stack_alone};
 
 use crate::support::{await_rows, equal, forever, site, stays, with};
 
@@ -49,32 +47,6 @@ fn a_broker_that_is_killed_and_restarted_is_read_on() {
     });
 }
 
-/// Holds the catalog's write lock until it is dropped.
-struct Lock(Child);
-
-impl Lock {
-    fn on(site: &Site, topic: &Topic) -> Result<Self, Error> {
-        let mut command = site.tools().python("feeds/damage.py");
-        command.arg(site.catalog()).args([topic.table.as_str(), "locked"]);
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut lock = Self(spawned.map_err(Error::io("damage.py"))?);
-        let mut said = String::new();
-        if let Some(output) = lock.0.stdout.take() {
-            let read = BufReader::new(output).read_line(&mut said);
-            read.map_err(Error::io("damage.py"))?;
-        }
-        equal("the lock", said.trim(), "locked")?;
-        Ok(lock)
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_catalog_that_is_locked_is_waited_for() {
     with(stack(), "locked", |servers, folder| {
@@ -83,7 +55,7 @@ fn a_catalog_that_is_locked_is_waited_for() {
         feed.produce(&topic.topic, 1000, &[])?;
         let mut node = forever(&site, "a")?;
         await_rows(&site, &topic, &mut node, 1000)?;
-        let lock = Lock::on(&site, &topic)?;
+        let lock = CatalogLock::on(&site)?;
         feed.produce(&topic.topic, 1000, &["--first", "1000"])?;
         // Longer than SQLite itself waits for a lock.
         stays(Duration::from_secs(8), || site.progress(&topic.table))?;
