@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # rest.sh start DIR [--port P] [--s3 S3_DIR] | stop DIR | kill DIR | check
 # Iceberg's own REST catalog server (its test fixture) on SQLite. Its tables are local files, or with --s3 objects of the server that
-# `s3.sh start S3_DIR` started. State, log and pid are in DIR/rest; a second start keeps data and port. `kill` is SIGKILL. The fixture listens on every address and knows no log-in.
+# `s3.sh start S3_DIR` started. State, log and pid are in DIR/rest; a second start keeps data and port.
+# `kill` is SIGKILL. The fixture knows no log-in, and listens on every address: a preloaded library (loopback.c) holds it to 127.0.0.1.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -17,8 +18,21 @@ find_fitting_java() {
   echo "$java"
 }
 
+# loopback: prints the library that keeps a server on 127.0.0.1, building it into the cache where it is not.
+loopback() {
+  local library
+  library=$CACHE/loopback-$(cksum <"$SERVICES_DIR/loopback.c" | cut -d ' ' -f 1).so
+  if [ ! -f "$library" ]; then
+    command -v cc >/dev/null || needs "a C compiler (apt-get install gcc)"
+    mkdir -p "$CACHE"
+    cc -shared -fPIC -O1 -o "$library.$$" "$SERVICES_DIR/loopback.c" -ldl || fail "loopback.c could not be built"
+    mv "$library.$$" "$library"
+  fi
+  echo "$library"
+}
+
 start() {
-  local folder port="" java store="" settings
+  local folder port="" java store="" settings library
   folder=$(server_folder "$1" rest)
   shift
   while [ "$#" -gt 0 ]; do
@@ -30,9 +44,10 @@ start() {
   done
   command -v curl >/dev/null || needs "curl (apt-get install curl)"
   java=$(find_fitting_java) || exit $?
+  library=$(loopback) || exit $?
   "$SERVICES_DIR/fetch.sh" >/dev/null
   [ -n "$port" ] || port=$(cat "$folder/port" 2>/dev/null || free_port)
-  settings=("CATALOG_REST_PORT=$port" "CATALOG_URI=jdbc:sqlite:$folder/catalog.db" "CATALOG_JDBC_SCHEMA__VERSION=V1" "CATALOG_WAREHOUSE=file://$folder/warehouse")
+  settings=("LD_PRELOAD=$library" "CATALOG_REST_PORT=$port" "CATALOG_URI=jdbc:sqlite:$folder/catalog.db" "CATALOG_JDBC_SCHEMA__VERSION=V1" "CATALOG_WAREHOUSE=file://$folder/warehouse")
   if [ -n "$store" ]; then
     # shellcheck disable=SC1091 # what s3.sh published: S3_ENDPOINT, S3_BUCKET and the keys
     . "$store/env"
@@ -42,14 +57,14 @@ start() {
   fi
   if ! is_running "$folder"; then
     echo "$port" >"$folder/port"
-    launch "$folder" env "${settings[@]}" "$java" -Xmx512m -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$REST_HOME/jars/*" org.apache.iceberg.rest.RESTCatalogServer
+    launch "$folder" env "${settings[@]}" "$java" -Djava.net.preferIPv4Stack=true -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$REST_HOME/jars/*" org.apache.iceberg.rest.RESTCatalogServer
   fi
   await "$folder" "Iceberg REST catalog" 60 rest_answers "$port"
   publish "$(dirname "$folder")" REST_URI "http://127.0.0.1:$port"
 }
 
 case "${1:-} $#" in
-  "check 1") find_fitting_java ;;
+  "check 1") find_fitting_java && loopback ;;
   "start "[2-9]*) start "${@:2}" ;;
   "stop 2") halt "$2/rest" ;;
   "kill 2") if is_running "$2/rest"; then kill -KILL "$(cut -d ' ' -f 1 "$2/rest/pid")"; fi; halt "$2/rest" ;;

@@ -31,6 +31,8 @@ pub enum Footing {
     LocalFiles,
     /// The catalog is a file on such a disk.
     CatalogFile,
+    /// The catalog is a server that can be killed.
+    CatalogServer,
     /// The tables' files are in S3.
     S3,
 }
@@ -52,6 +54,7 @@ impl Backend {
         let what = match footing {
             Footing::LocalFiles if self == Self::RestS3 => "tables on a local disk, and these are in S3",
             Footing::CatalogFile if self != Self::Sqlite => "a catalog that is a file, and this one is a server",
+            Footing::CatalogServer if self == Self::Sqlite => "a catalog that is a server, and this one is a file",
             Footing::S3 if self != Self::RestS3 => "tables in S3, and these are local files",
             _ => return None,
         };

@@ -33,9 +33,9 @@ struct Arguments {
     /// Only cases with this defence taken out
     #[arg(long, value_parser = DEFENCES)]
     defence: Option<String>,
-    /// Only cases with this in their name
+    /// Only cases with this in their name; repeatable
     #[arg(long)]
-    case: Option<String>,
+    case: Vec<String>,
     /// Every N-th case, from the I-th on: for runs in parts
     #[arg(long, value_name = "I/N", value_parser = part)]
     part: Option<(usize, usize)>,
@@ -73,7 +73,7 @@ impl Arguments {
             full: self.full,
             point: self.point.clone(),
             defence: self.defence.clone(),
-            case: self.case.clone(),
+            cases: self.case.clone(),
             part: self.part,
         }
     }

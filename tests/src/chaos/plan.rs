@@ -22,8 +22,8 @@ pub struct Selection {
     pub point: Option<String>,
     /// Only cases without this defence.
     pub defence: Option<String>,
-    /// Only cases with this in their name.
-    pub case: Option<String>,
+    /// Only cases with one of these in their name; empty: all.
+    pub cases: Vec<String>,
     /// Part I of N: every N-th case, from the I-th on; from 1.
     pub part: Option<(usize, usize)>,
 }
@@ -43,10 +43,7 @@ impl Plan {
                     .defence
                     .as_deref()
                     .is_none_or(|wanted| case.without == Some(wanted))
-                && selection
-                    .case
-                    .as_ref()
-                    .is_none_or(|wanted| case.name.contains(wanted.as_str()))
+                && (selection.cases.is_empty() || selection.cases.iter().any(|wanted| case.name.contains(wanted)))
         };
         let wanted = all(selection.full).into_iter().filter(is_wanted);
         let (part, parts) = selection.part.unwrap_or((1, 1));

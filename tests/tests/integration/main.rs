@@ -24,3 +24,4 @@ mod secure_registry;
 mod support;
 mod topics;
 mod transactions;
+mod volume;

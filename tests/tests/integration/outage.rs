@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tapehouse_tests::{CatalogLock, Feed, Server, stack, stack_alone};
+use tapehouse_tests::{CatalogLock, Error, Feed, Footing, Server, Servers, Service, Site, Topic, stack, stack_alone};
 
-use crate::support::{await_rows, equal, forever, site, stays, with};
+use crate::support::{await_rows, equal, forever, left_out, site, stays, with};
 
 #[test]
 fn a_registry_that_is_away_is_waited_for() {
@@ -47,21 +47,78 @@ fn a_broker_that_is_killed_and_restarted_is_read_on() {
     });
 }
 
+/// A server that was killed; started again when this is dropped, whatever becomes of the test: others need it.
+struct Killed<'a>(&'a Service);
+
+impl<'a> Killed<'a> {
+    fn now(server: &'a Service) -> Result<Self, Error> {
+        server.kill()?;
+        Ok(Self(server))
+    }
+}
+
+impl Drop for Killed<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.restart() {
+            eprintln!("the server did not come back: {error}");
+        }
+    }
+}
+
+/// Records that come while something is away are in the table once it is back; the node lives on.
+fn is_waited_for<T>(
+    (site, topic): (&Site, &Topic),
+    servers: &Servers,
+    take_away: impl FnOnce() -> Result<T, Error>,
+) -> Result<(), Error> {
+    let feed = Feed::of(servers);
+    feed.produce(&topic.topic, 1000, &[])?;
+    let mut node = forever(site, "a")?;
+    await_rows(site, topic, &mut node, 1000)?;
+    let taken = take_away()?;
+    feed.produce(&topic.topic, 1000, &["--first", "1000"])?;
+    // Longer than SQLite itself waits for a lock.
+    stays(Duration::from_secs(8), || site.progress(&topic.table))?;
+    drop(taken);
+    await_rows(site, topic, &mut node, 2000)?;
+    drop(node);
+    site.demand(topic, Some(2000)).map(|_| ())
+}
+
 #[test]
 fn a_catalog_that_is_locked_is_waited_for() {
     with(stack(), "locked", |servers, folder| {
+        if left_out(servers, Footing::CatalogFile) {
+            return Ok(());
+        }
         let (site, topic) = site(servers, folder, "outage.catalog", 2)?;
-        let feed = Feed::of(servers);
-        feed.produce(&topic.topic, 1000, &[])?;
-        let mut node = forever(&site, "a")?;
-        await_rows(&site, &topic, &mut node, 1000)?;
-        let lock = CatalogLock::on(&site)?;
-        feed.produce(&topic.topic, 1000, &["--first", "1000"])?;
-        // Longer than SQLite itself waits for a lock.
-        stays(Duration::from_secs(8), || site.progress(&topic.table))?;
-        drop(lock);
-        await_rows(&site, &topic, &mut node, 2000)?;
-        drop(node);
-        site.demand(&topic, Some(2000)).map(|_| ())
+        is_waited_for((&site, &topic), servers, || CatalogLock::on(&site))
+    });
+}
+
+#[test]
+fn a_catalog_server_that_is_killed_and_restarted_is_waited_for() {
+    with(stack_alone(), "catalog-away", |servers, folder| {
+        if left_out(servers, Footing::CatalogServer) {
+            return Ok(());
+        }
+        let (site, topic) = site(servers, folder, "outage.catalog.server", 2)?;
+        let server = servers.shared_catalog().or(site.catalog_server());
+        let server = server.ok_or_else(|| Error::unexpected("the backend has no catalog server"))?;
+        is_waited_for((&site, &topic), servers, || Killed::now(server))
+    });
+}
+
+#[test]
+fn a_store_that_is_killed_and_restarted_is_waited_for() {
+    with(stack_alone(), "store-away", |servers, folder| {
+        if left_out(servers, Footing::S3) {
+            return Ok(());
+        }
+        let (site, topic) = site(servers, folder, "outage.store", 2)?;
+        let store = servers
+            .store()
+            .ok_or_else(|| Error::unexpected("the backend has no S3 server"))?;
+        is_waited_for((&site, &topic), servers, || Killed::now(store))
     });
 }

@@ -98,7 +98,10 @@ fn another_kafka_cluster_at_the_address_stops_the_topic() {
         site.catch_up("a", PATIENCE)?;
         let others = Servers::start(servers.tools(), Backend::default())?;
         Feed::of(&others).admin(&["create", &topic.topic, "1"])?;
-        let moved = Site::new(folder, &others, std::slice::from_ref(&topic), "")?;
+        let moved = site
+            .clone()
+            .with_broker(others.bootstrap())
+            .with_registry(others.registry());
         let mut node = forever(&moved, "a")?;
         await_that("kafka_cluster_changed in the log", PATIENCE, || {
             Ok(node.log().contains("kafka_cluster_changed"))

@@ -1,10 +1,11 @@
 //! What the tests share.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tapehouse_tests::{Error, Feed, Node, NodeOptions, Scratch, Servers, Site, Stack, Topic, await_that, run};
+use tapehouse_tests::{Error, Feed, Footing, Node, NodeOptions, Scratch, Servers, Site, Stack, Topic, await_that, run};
 
 /// No single step of a test takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,6 +20,17 @@ pub fn with(stack: Option<Stack>, label: &str, test: impl FnOnce(&Servers, &Path
     if let Err(error) = test(&stack, scratch.path()) {
         panic!("{error}");
     }
+}
+
+/// Whether the test has to end because the backend lacks what it stands on; says so.
+pub fn left_out(servers: &Servers, footing: Footing) -> bool {
+    let reason = servers.backend().lacks(footing);
+    if let Some(reason) = &reason {
+        // Past the capture of the test runner: what was not tested has to be said.
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        let _ = writeln!(std::io::stderr(), "{test}: {reason}");
+    }
+    reason.is_some()
 }
 
 /// A lake for one topic, which is created with `partitions` (0: it is not) and commits often.
