@@ -11,6 +11,8 @@ use tapehouse_kafka::registry::RegistryClient;
 use tapehouse_lake::Lake;
 use tokio::sync::watch;
 
+use crate::progress::{ProgressCell, TopicState};
+
 /// How often the neighbours are asked while all is well.
 const EVERY: Duration = Duration::from_secs(30);
 /// How often while this clock is ahead, or nobody has answered yet.
@@ -77,6 +79,23 @@ impl ClockWatch {
         too_far(&self.ahead_by_source_ms())
     }
 
+    /// As [`Self::hold`], and says in `progress` what is waited for.
+    pub(crate) async fn hold_saying(&self, progress: &ProgressCell) {
+        let Some(ahead_ms) = self.too_far_ahead_ms() else {
+            return;
+        };
+        progress.set_state(TopicState::Retrying {
+            code: "clock_ahead",
+            error: format!(
+                "this node's clock is at least {} s ahead of its neighbours'",
+                ahead_ms / 1000
+            ),
+            attempt: 1,
+        });
+        self.hold().await;
+        progress.set_state(TopicState::Running);
+    }
+
     /// Waits while this clock is too far ahead; returns at once where it is not.
     pub async fn hold(&self) {
         while self.too_far_ahead_ms().is_some() {
@@ -100,8 +119,15 @@ impl ClockWatch {
                 Err(error) => tracing::debug!(%error, "the catalog does not tell the time"),
             }
         };
+        let of_warehouse = async {
+            match lake.warehouse().clock().await {
+                Ok(Some(sighting)) => self.note("warehouse", sighting),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "the warehouse does not tell the time"),
+            }
+        };
         // Whoever has not answered by then is asked again in the next round.
-        let _ = tokio::time::timeout(ROUND, async { tokio::join!(of_registry, of_catalog) }).await;
+        let _ = tokio::time::timeout(ROUND, async { tokio::join!(of_registry, of_catalog, of_warehouse) }).await;
     }
 
     /// Asks now and then, until the node stops.
