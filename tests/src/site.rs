@@ -176,10 +176,14 @@ impl Site {
     /// Snapshots of the table that carry a time which has not come yet, by more than a second.
     pub fn snapshots_to_come(&self, table: &str) -> usize {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let soon_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(1000);
+        let soon_ms = i64::try_from(since.as_millis())
+            .unwrap_or(i64::MAX)
+            .saturating_add(1000);
         let metadata = self.metadata(table).unwrap_or_default();
         let snapshots = metadata["snapshots"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let times = snapshots.iter().filter_map(|snapshot| snapshot["timestamp-ms"].as_i64());
+        let times = snapshots
+            .iter()
+            .filter_map(|snapshot| snapshot["timestamp-ms"].as_i64());
         times.filter(|time_ms| *time_ms > soon_ms).count()
     }
 }

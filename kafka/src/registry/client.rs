@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, DATE};
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use tapehouse_core::clock::{Sighting, http_date_ms, now_ms};
+use tapehouse_core::clock::{Sighting, now_ms};
 use tapehouse_core::words::one_line;
 use url::{Host, Url};
 

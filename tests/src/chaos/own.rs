@@ -117,7 +117,9 @@ impl<'a> Performance<'a> {
         let mut node = self.start_for_ever("a")?;
         let rows = self.rng.random_range(sent / 20..sent / 4);
         // Before that nothing of partition 0 could be lost: a partition that was never read begins where its log does.
-        await_that("a commit of partition 0", PATIENCE, || Ok(self.recorded_next("0").is_some()))?;
+        await_that("a commit of partition 0", PATIENCE, || {
+            Ok(self.recorded_next("0").is_some())
+        })?;
         let at = self.lose(&mut node, rows, meanwhile, |this| {
             this.feed()
                 .admin(&["truncate", this.own_topic(), "0", &cut])
@@ -266,7 +268,10 @@ impl<'a> Performance<'a> {
                 .all(|(partition, end)| self.recorded_next(partition) == Some(*end)))
         })
         .map_err(|error| {
-            let recorded: Vec<_> = ends.iter().map(|(partition, _)| self.recorded_next(partition)).collect();
+            let recorded: Vec<_> = ends
+                .iter()
+                .map(|(partition, _)| self.recorded_next(partition))
+                .collect();
             Error::unexpected(format!("{error}: {ends:?}, recorded {recorded:?}\n{}", node.tail()))
         })?;
         node.signal(Signal::TERM)?;
@@ -283,7 +288,10 @@ impl<'a> Performance<'a> {
     /// No record of the second topic stands among those of the first, nor the other way round.
     fn demand_apart(&self) -> Result<(), Error> {
         let holes = "SELECT count(*) FROM (SELECT count(*) AS n, max(kafka_offset) + 1 AS next FROM t WHERE topic_incarnation = 0 GROUP BY kafka_partition) WHERE n <> next";
-        for (what, query) in [("rows under the wrong incarnation", MIXED), ("partitions with holes", holes)] {
+        for (what, query) in [
+            ("rows under the wrong incarnation", MIXED),
+            ("partitions with holes", holes),
+        ] {
             let found = self.count(query)?;
             if found != Some(0) {
                 return Err(Error::unexpected(format!("{what}: {found:?}")));

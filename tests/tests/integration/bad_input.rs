@@ -44,7 +44,9 @@ fn every_kind_of_input_has_its_documented_result() {
             let said = format!("code=\"{code}\"");
             await_that(&format!("a line of {said}"), PATIENCE, || {
                 let log = node.log();
-                Ok(log.lines().any(|line| line.contains(&said) && line.contains(&odd.topic)))
+                Ok(log
+                    .lines()
+                    .any(|line| line.contains(&said) && line.contains(&odd.topic)))
             })?;
         }
         equal("codes that were tried", codes.len(), 11)?;

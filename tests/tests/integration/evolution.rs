@@ -77,7 +77,13 @@ fn schemas_that_alternate_from_record_to_record_come_together() {
         await_rows(&site, &topic, &mut node, sent)?;
         drop(node);
         // A node that starts on the table as it has become.
-        let sent = send_by(FEED, servers, &site, &topic, &["renamed", "base", "promoted", "nested_text"])?;
+        let sent = send_by(
+            FEED,
+            servers,
+            &site,
+            &topic,
+            &["renamed", "base", "promoted", "nested_text"],
+        )?;
         let mut node = forever(&site, "a")?;
         await_rows(&site, &topic, &mut node, sent)?;
         drop(node);
