@@ -17,11 +17,15 @@ const PROBE: &str = "tapehouse_probe";
 
 impl Lake {
     /// Lists the tables, then tries to swap a table that does not exist: the catalog goes all the way of a commit, rights
-    /// and locks included, and nothing changes. Returns the number of tables.
+    /// and locks included, and nothing changes. Returns the number of tables; `None`: the catalog's database is empty, and nothing
+    /// was tried.
     ///
     /// # Errors
     /// What keeps the catalog from being read or written.
-    pub async fn probe_catalog(&self) -> Result<usize, LakeError> {
+    pub async fn probe_catalog(&self) -> Result<Option<usize>, LakeError> {
+        if !self.backend().is_laid_out().await? {
+            return Ok(None);
+        }
         let tables = self.list_tables().await?.len();
         let name = format!("{PROBE}.t{}", Uuid::new_v4().simple());
         let table: TableName = name.parse().map_err(|_| LakeError::Interrupted("naming a probe"))?;
@@ -50,7 +54,7 @@ impl Lake {
         };
         match self.backend().swap(&swap).await {
             // That no such table is there is the answer that is expected.
-            Ok(_) | Err(SwapError::Conflict | SwapError::Failed(LakeError::NoSuchTable(_))) => Ok(tables),
+            Ok(_) | Err(SwapError::Conflict | SwapError::Failed(LakeError::NoSuchTable(_))) => Ok(Some(tables)),
             Err(SwapError::Failed(error)) => Err(error),
             Err(SwapError::Unknown(_)) => Err(LakeError::Interrupted("the probe of the catalog")),
         }

@@ -93,6 +93,11 @@ pub trait CommitBackend: Debug + Send + Sync {
     /// All tables, sorted by name.
     async fn list(&self) -> Result<Vec<TableName>, LakeError>;
 
+    /// Whether what belongs to the catalog is there; where it is not, [`open`] with `create` makes it.
+    async fn is_laid_out(&self) -> Result<bool, LakeError> {
+        Ok(true)
+    }
+
     /// A look at the catalog's clock; `None` where it has none of its own.
     async fn clock(&self) -> Result<Option<Sighting>, LakeError> {
         Ok(None)

@@ -213,6 +213,10 @@ impl<D: SqlDatabase> CommitBackend for SqlBackend<D> {
         }
     }
 
+    async fn is_laid_out(&self) -> Result<bool, LakeError> {
+        Ok(self.layout().await? != Layout::Absent)
+    }
+
     async fn clock(&self) -> Result<Option<Sighting>, LakeError> {
         let Some(query) = self.database.clock_query() else {
             return Ok(None);

@@ -45,6 +45,18 @@ async fn a_row_that_another_holds_is_a_conflict_and_a_silent_server_ends_the_wai
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_without_the_catalogs_tables_is_no_failure() {
+    let Some(place) = Place::new(Kind::Postgres).await else {
+        return;
+    };
+    let reader = Lake::open_existing(place.settings.clone()).await.unwrap();
+    assert_eq!(reader.probe_catalog().await.unwrap(), None);
+    Rig::at(place).await;
+    // Who looked before the tables were made sees them all the same.
+    assert_eq!(reader.probe_catalog().await.unwrap(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_beginners_make_one_catalog() {
     let Some(place) = Place::new(Kind::Postgres).await else {
         return;

@@ -22,8 +22,15 @@ pub(super) async fn checks(config: &Config) -> Vec<Check> {
 async fn catalog(settings: LakeSettings) -> Found {
     match Lake::open_existing(settings).await {
         Ok(lake) => {
-            let tables = lake.probe_catalog().await.map_err(|error| lake_failure(&error))?;
-            Ok(Finding::Good(format!("answers and can be written; {tables} tables")))
+            let probed = lake.probe_catalog().await.map_err(|error| lake_failure(&error))?;
+            Ok(match probed {
+                Some(tables) => Finding::Good(format!("answers and can be written; {tables} tables")),
+                None => Finding::Odd(
+                    "answers; its database is empty".to_owned(),
+                    "the first `tapehouse run` makes the catalog's tables in it, which needs the right to; else check catalog.uri"
+                        .to_owned(),
+                ),
+            })
         }
         Err(LakeError::Missing { path, .. }) => Ok(Finding::Odd(
             format!("{} does not exist yet", path.display()),

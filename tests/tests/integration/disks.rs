@@ -217,6 +217,10 @@ fn limit_files(pid: u32, limit: usize) -> Result<(), Error> {
 #[test]
 fn no_file_descriptor_left_is_waited_for() {
     with(stack(), "emfile", |servers, folder| {
+        // To S3 the connections that are open already are enough: a retry, and no word of it.
+        if left_out(servers, Footing::LocalFiles) {
+            return Ok(());
+        }
         let (site, topic) = site(servers, folder, "full.descriptors", 2)?;
         let feed = Feed::of(servers);
         feed.produce(&topic.topic, 1000, &[])?;

@@ -27,7 +27,7 @@ use crate::table::ParsedMetadata;
 pub use answers::RestAnswers;
 use client::{Answer, MAX_MESSAGE_CHARS, MAX_TABLE_ANSWER_BYTES, Request, RestClient};
 pub use error::RestError;
-use wire::{CommitTable, CreateNamespace, CreateTable, Identifier, TableAnswer};
+use wire::{CommitTable, CreateNamespace, CreateTable, Identifier, LocationAnswer, TableAnswer};
 
 /// Tables of which the newest version's tag is remembered; above this they are forgotten.
 const MAX_TAGS: usize = 256;
@@ -116,6 +116,21 @@ impl RestBackend {
         })
     }
 
+    /// Whether an answer shows the version that is known, under another tag: some catalogs tag the answer of a commit and that
+    /// of a look differently. The new tag is remembered; the metadata need not be read again.
+    fn shows_again(&self, table: &TableName, answer: &Answer, known: &Tag) -> bool {
+        let location = answer
+            .parse::<LocationAnswer>()
+            .ok()
+            .and_then(|shown| shown.metadata_location);
+        let is_known = location.as_ref() == Some(&known.metadata_location);
+        if let (true, Some(etag)) = (is_known, &answer.etag) {
+            let etag = etag.clone();
+            self.tags().insert(table.clone(), Tag { etag, ..known.clone() });
+        }
+        is_known
+    }
+
     fn tags(&self) -> std::sync::MutexGuard<'_, HashMap<TableName, Tag>> {
         // Each entry is whole, so a panic elsewhere does not make the map wrong.
         self.tags.lock().unwrap_or_else(PoisonError::into_inner)
@@ -165,10 +180,12 @@ impl CommitBackend for RestBackend {
         request.max_bytes = MAX_TABLE_ANSWER_BYTES;
         request.known_etag = known.as_ref().map(|tag| tag.etag.clone());
         match (self.client.ask(&request).await, known) {
-            (Ok(answer), Some(known)) if answer.unchanged => Ok(Some(Pointer {
-                metadata_location: known.metadata_location,
-                metadata: None,
-            })),
+            (Ok(answer), Some(known)) if answer.unchanged || self.shows_again(table, &answer, &known) => {
+                Ok(Some(Pointer {
+                    metadata_location: known.metadata_location,
+                    metadata: None,
+                }))
+            }
             (Ok(answer), _) => {
                 let pointer = self.pointer(table, &answer);
                 pointer.map(Some).map_err(LakeError::rest("loading a table"))

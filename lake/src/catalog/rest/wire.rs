@@ -76,6 +76,13 @@ pub(super) struct Identifier<'a> {
     pub name: &'a str,
 }
 
+/// Of an answer that shows a table only which version that is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LocationAnswer {
+    pub metadata_location: Option<String>,
+}
+
 /// Answer of everything that shows a table.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
