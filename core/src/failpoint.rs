@@ -24,7 +24,14 @@ pub const POINTS: [&str; 10] = [
 ];
 
 /// The defences that the chaos suite takes out in turn.
-pub const DEFENCES: [&str; 2] = ["contiguity", "unknown_outcome"];
+pub const DEFENCES: [&str; 6] = [
+    "contiguity",
+    "unknown_outcome",
+    "topic_identity",
+    "lost_offsets",
+    "read_committed",
+    "clock",
+];
 
 /// Marks a point. With `kill` or `stop` set for it, the process ends or stops here.
 #[inline]

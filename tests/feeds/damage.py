@@ -1,15 +1,13 @@
 #!/usr/bin/env python3
 """Damages a bronze table as no test of ours should be able to overlook, by PyIceberg alone.
 
-    damage.py CATALOG TABLE file-twice | rows-twice | row-lost | rolled-back | state-stripped | locked
+    damage.py CATALOG TABLE file-twice | rows-twice | row-lost | rolled-back | state-stripped
 
 file-twice: a data file is referenced once more. rows-twice: the rows of one file are written again, to a file of their own. row-lost: one
 row is deleted. rolled-back: an older snapshot is made current. state-stripped: the recorded offsets are removed from the properties.
-locked: nothing is damaged; the SQLite catalog's database is locked for writers from the line `locked` on until the standard input ends.
 """
 
 import os
-import sqlite3
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "oracle"))
@@ -17,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "oracle"))
 from pyiceberg.expressions import And, EqualTo
 from pyiceberg.table.update import AssertRefSnapshotId, SetSnapshotRefUpdate
 
-from lake import catalog_uri, open_catalog
+from lake import open_catalog
 
 
 def live_files(table):
@@ -33,19 +31,8 @@ def roll_back(table):
         transaction._apply((update,), (AssertRefSnapshotId(ref="main", snapshot_id=current.snapshot_id),))
 
 
-def lock(catalog):
-    """Holds SQLite's write lock, as a writer does that hangs."""
-    database = sqlite3.connect(catalog_uri(catalog).removeprefix("sqlite:///"), timeout=30, isolation_level=None)
-    database.execute("BEGIN IMMEDIATE")
-    print("locked", flush=True)
-    sys.stdin.read()
-    database.execute("ROLLBACK")
-
-
 def main():
     catalog, name, damage = sys.argv[1:]
-    if damage == "locked":
-        return lock(catalog)
     table = open_catalog(catalog).load_table(name)
     if damage == "file-twice":
         file = live_files(table)[0]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every kind of value and of bad input, each a named case, and what has to become of it in bronze.
 
-    inputs.py send  --bootstrap B --registry URL --topic T --out SENT.json [--only CASE]...
+    inputs.py send  --bootstrap B --registry URL --topic T --sent SENT.json [--only CASE]...
     inputs.py judge CATALOG_DB TABLE SENT.json
 
 `send` puts all cases' records into one topic, case by case in turn, so that schemas alternate from record to record. `judge` reads the
@@ -211,7 +211,7 @@ def send(args):
         producer.produce(args.topic, value, key=name.encode(), on_delivery=delivered)
     if producer.flush(60):
         raise SystemExit("not all records were delivered")
-    pathlib.Path(args.out).write_text(json.dumps(sent))
+    pathlib.Path(args.sent).write_text(json.dumps(sent))
     print(json.dumps(dict(sent=len(sent))))
 
 
@@ -294,7 +294,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
     sending = actions.add_parser("send")
-    for name in ("bootstrap", "registry", "topic", "out"):
+    for name in ("bootstrap", "registry", "topic", "sent"):
         sending.add_argument(f"--{name}", required=True)
     sending.add_argument("--only", action="append", choices=CASES)
     judging = actions.add_parser("judge")

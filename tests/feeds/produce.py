@@ -2,11 +2,12 @@
 """Records that the node's own generator does not make: other schemas, transactions that abort, keys that are compacted away.
 
     produce.py --bootstrap B --registry URL --topic T --count N [--first I] [--shape trade|venue|iso]
-               [--keys K [--scattered]] [--headers] [--pad BYTES] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
+               [--batch N] [--keys K [--scattered]] [--headers] [--pad BYTES] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
 
 The topic must exist; several, with commas between, get the same records each. The schema is registered under TOPIC-value. Prints JSON: sent, visible (to read_committed), aborted, bad,
 tombstones, schema_id. With --per-transaction each N records are a transaction, and each K-th of these is aborted, the last one too;
 --hang leaves one more transaction open, as a producer does that dies. An unknown record names a schema id that no registry has.
+--batch: at most N records in one of the producer's batches, which a fetch takes whole.
 --pad adds a field `note` of that many characters which compress by a quarter at most: big records.
 """
 
@@ -76,6 +77,8 @@ class Feed:
         self.schema_id = register(args.registry, args.topic, schema)
         properties = {"bootstrap.servers": args.bootstrap, "linger.ms": 5, "queue.buffering.max.messages": 200_000, "enable.idempotence": True,
                       "message.max.bytes": MAX_REQUEST_BYTES, "queue.buffering.max.kbytes": 65_536}
+        if args.batch:
+            properties["batch.num.messages"] = args.batch
         if args.per_transaction:
             properties |= {"transactional.id": f"{args.topic}-{args.first}", "transaction.timeout.ms": 30_000}
         self.producer = Producer(properties)
@@ -162,7 +165,7 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--shape", choices=("trade", "venue", "iso"), default="trade")
     parser.add_argument("--keys", type=int, default=1 << 30)
-    for name in ("bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every", "pad"):
+    for name in ("bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every", "pad", "batch"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--scattered", action="store_true")
     parser.add_argument("--headers", action="store_true")

@@ -3,6 +3,7 @@
 //! Nothing here uses a crate of the workspace: what is under test is asked from outside.
 
 mod backend;
+mod catalog_lock;
 pub mod chaos;
 mod disk;
 mod error;
@@ -15,11 +16,13 @@ mod scratch;
 mod servers;
 mod service;
 mod shared;
+mod shifted_clock;
 mod site;
 mod tools;
 mod wait;
 
 pub use backend::{Backend, Footing};
+pub use catalog_lock::CatalogLock;
 pub use disk::{Disk, fill_disk, free_disk};
 pub use error::Error;
 pub use feed::{Feed, Sent};
@@ -30,6 +33,7 @@ pub use scratch::Scratch;
 pub use servers::{Server, Servers};
 pub use service::{Service, script};
 pub use shared::{Access, Stack, stack, stack_alone, unless_missing};
+pub use shifted_clock::ShiftedClock;
 pub use site::{Progress, Site, Topic};
 pub use tools::Tools;
 pub use wait::{await_that, until};

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -170,5 +171,15 @@ impl Site {
         let version = fs::read_to_string(folder.join("version-hint.text")).ok()?;
         let text = fs::read(folder.join(format!("{version}.metadata.json"))).ok()?;
         serde_json::from_slice(&text).ok()
+    }
+
+    /// Snapshots of the table that carry a time which has not come yet, by more than a second.
+    pub fn snapshots_to_come(&self, table: &str) -> usize {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let soon_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(1000);
+        let metadata = self.metadata(table).unwrap_or_default();
+        let snapshots = metadata["snapshots"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let times = snapshots.iter().filter_map(|snapshot| snapshot["timestamp-ms"].as_i64());
+        times.filter(|time_ms| *time_ms > soon_ms).count()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tapehouse_core::failpoint;
+
 /// Tuned for throughput: librdkafka's defaults leave the CPU idle (its queue back-off alone costs a factor of five).
 pub const TUNED: [(&str, &str); 7] = [
     ("queued.min.messages", "1000000"),
@@ -22,6 +24,15 @@ pub const FIXED: [(&str, &str); 5] = [
     ("enable.partition.eof", "true"),
     ("isolation.level", "read_committed"),
 ];
+
+/// [`FIXED`], but for what the chaos suite has taken out.
+pub(super) fn fixed() -> [(&'static str, &'static str); 5] {
+    FIXED.map(|(name, value)| match name {
+        "auto.offset.reset" if failpoint::defence_is_off("lost_offsets") => (name, "earliest"),
+        "isolation.level" if failpoint::defence_is_off("read_committed") => (name, "read_uncommitted"),
+        _ => (name, value),
+    })
+}
 
 /// Limits of one batch and of the client's own queue.
 #[derive(Clone, Debug, PartialEq, Eq)]

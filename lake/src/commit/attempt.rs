@@ -8,7 +8,6 @@ use iceberg::spec::{
     TableMetadataBuildResult,
 };
 use iceberg::{TableRequirement, TableUpdate};
-use tapehouse_core::clock::now_ms;
 use tapehouse_core::failpoint;
 use uuid::Uuid;
 
@@ -36,13 +35,14 @@ pub(super) struct Prepared {
     expired: Vec<i64>,
 }
 
-/// Writes everything that `change` needs on top of `base`.
+/// Writes everything that `change` needs on top of `base`, as of `now_ms`.
 pub(super) async fn prepare(
     lake: &Lake,
     base: &LoadedTable,
     snapshot_id: i64,
     commit_id: Uuid,
     change: SnapshotChange,
+    now_ms: i64,
 ) -> Result<Prepared, CommitError> {
     let fatal = || CommitError::fatal(base.ident());
     let metadata = base.metadata();
@@ -71,7 +71,7 @@ pub(super) async fn prepare(
     let mut properties = summary::with_totals(base, set.summary);
     properties.extend(change.summary);
     properties.insert(keys::COMMIT_ID.to_owned(), commit_id.to_string());
-    let timestamp_ms = now_ms().max(metadata.last_updated_ms().saturating_add(1));
+    let timestamp_ms = now_ms.max(metadata.last_updated_ms().saturating_add(1));
     let snapshot = Snapshot::builder()
         .with_snapshot_id(snapshot_id)
         .with_parent_snapshot_id(metadata.current_snapshot_id())

@@ -25,6 +25,7 @@ mod tiers;
 
 use std::time::Instant;
 
+use tapehouse_core::clock::now_ms;
 use tapehouse_core::failpoint;
 use uuid::Uuid;
 
@@ -95,7 +96,7 @@ impl Lake {
                 Planned::Done(done) => return Ok(CommitOutcome::Done(done)),
                 Planned::Commit(change) => change,
             };
-            let prepared = attempt::prepare(self, &base, run.snapshot_id, commit_id, *change).await?;
+            let prepared = attempt::prepare(self, &base, run.snapshot_id, commit_id, *change, run.now_ms()).await?;
             if let Some(committed) = run.swap(&base, prepared).await? {
                 return Ok(CommitOutcome::Committed(committed));
             }
@@ -110,6 +111,8 @@ struct Run<'a> {
     commit_id: Uuid,
     snapshot_id: i64,
     started: Instant,
+    /// The wall clock at that time, which the caller has held against others'.
+    started_ms: i64,
     attempts: u32,
     /// Set while it is open whether the last swap happened.
     lost_answer: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -124,10 +127,17 @@ impl<'a> Run<'a> {
             commit_id,
             snapshot_id: snapshot_id_of(commit_id),
             started: Instant::now(),
+            started_ms: now_ms(),
             attempts: 0,
             lost_answer: None,
             blind: false,
         }
+    }
+
+    /// The time, without what the wall clock steps while the commit is under way: nobody would look at it again.
+    fn now_ms(&self) -> i64 {
+        let passed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.started_ms.saturating_add(passed)
     }
 
     /// Counts the attempt and waits before it, or gives up.

@@ -1,6 +1,6 @@
 //! What a case is: what is done to the nodes and to what they stand on. What must hold afterwards is always the same.
 
-use crate::{Footing, Server};
+use crate::Footing;
 
 /// Which topic a case reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,20 @@ pub enum Meanwhile {
     Killed,
 }
 
-/// How a server goes away.
+/// Whom a node cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbour {
+    /// The broker.
+    Kafka,
+    /// The schema registry.
+    Registry,
+    /// The catalog's server; of a SQLite catalog the write lock.
+    Catalog,
+    /// The S3 server.
+    Storage,
+}
+
+/// How a neighbour goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {
     /// In good order; the node meets it running.
@@ -80,10 +93,10 @@ pub enum Act {
     TwoNodes,
     /// PyIceberg rewrites the table into fewer files, appends rows of its own and sets a property.
     Foreign(When),
-    /// A server goes away at a seeded moment and comes back with its data.
+    /// A neighbour goes away at a seeded moment and comes back with its data.
     Away {
         /// Which.
-        server: Server,
+        who: Neighbour,
         /// How.
         how: Departure,
     },
@@ -92,6 +105,8 @@ pub enum Act {
         /// The node is killed while the disk is full, and started.
         is_killed: bool,
     },
+    /// The node's clock is two minutes ahead for a while: from a moment on, or when it is started again after a kill.
+    Clock(Meanwhile),
     /// The broker begins to compact the topic while the node reads it.
     Compaction,
     /// Records are gone before they were read; an operator accepts the gap. Other partitions and topics go on.
@@ -103,7 +118,14 @@ pub enum Act {
 impl Act {
     /// What it needs of the backend.
     pub(super) fn footing(self) -> Option<Footing> {
-        matches!(self, Self::DiskFull { .. }).then_some(Footing::LocalFiles)
+        match self {
+            Self::DiskFull { .. } => Some(Footing::LocalFiles),
+            Self::Away {
+                who: Neighbour::Storage,
+                ..
+            } => Some(Footing::S3),
+            _ => None,
+        }
     }
 
     /// Whether cases beside it would suffer: it has to be alone.
@@ -115,7 +137,12 @@ impl Act {
     pub(super) fn takes_time(self) -> bool {
         matches!(
             self,
-            Self::Away { .. } | Self::DiskFull { .. } | Self::Compaction | Self::Gap(_) | Self::Recreated(_)
+            Self::Away { .. }
+                | Self::DiskFull { .. }
+                | Self::Clock(_)
+                | Self::Compaction
+                | Self::Gap(_)
+                | Self::Recreated(_)
         )
     }
 }

@@ -6,6 +6,7 @@
 
 mod away;
 mod case;
+mod clock;
 mod damaged;
 mod disk;
 mod foreign;
@@ -18,6 +19,6 @@ mod plan;
 mod source;
 mod suite;
 
-pub use case::{Act, Case, Departure, Meanwhile, Source, When};
+pub use case::{Act, Case, Departure, Meanwhile, Neighbour, Source, When};
 pub use plan::{Plan, Selection};
 pub use suite::{Options, Report, run};

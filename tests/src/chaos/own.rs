@@ -7,13 +7,16 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::performance::{PATIENCE, Performance, Story};
+use super::source::SMALL_BATCHES;
 use super::{Meanwhile, Source};
-use crate::{Error, Feed, Node, await_that};
+use crate::{Error, Feed, Node, Topic, await_that};
 
 /// Share of the suite's records that such a topic holds.
 const SHARE: u64 = 4;
 /// Numbers of the records in the topic that takes the name of the first one.
 const NUMBERED_FROM: u64 = 100_000_000;
+/// Counts rows that stand under the incarnation of the other topic of that name.
+const MIXED: &str = "SELECT count(*) FROM t WHERE (trade_id >= 'F100000000') <> (topic_incarnation > 0)";
 /// So much of a partition is lost.
 const CUT_OFF_PERCENT: u64 = 80;
 
@@ -33,7 +36,11 @@ impl<'a> Performance<'a> {
         self.feed().admin(&create)?;
         self.rows = self
             .feed()
-            .produce(self.own_topic(), self.ground.records() / SHARE, options)?
+            .produce(
+                self.own_topic(),
+                self.ground.records() / SHARE,
+                &[&SMALL_BATCHES[..], options].concat(),
+            )?
             .visible;
         Ok(self.rows)
     }
@@ -48,11 +55,7 @@ impl<'a> Performance<'a> {
 
     /// Judges the case's own table: all that a consumer sees now is there once, and nothing that no consumer ever saw.
     fn demand_own(&self, ever_visible: &Path, verify: &[&str]) -> Result<u64, Error> {
-        let topic = self
-            .site
-            .topics()
-            .first()
-            .ok_or_else(|| Error::unexpected("no topic"))?;
+        let topic = self.first_topic()?;
         let oracle = self
             .site
             .ask_oracle(topic, &["--ever-visible", &ever_visible.to_string_lossy()])?;
@@ -113,11 +116,18 @@ impl<'a> Performance<'a> {
         let cut = (end * CUT_OFF_PERCENT / 100).to_string();
         let mut node = self.start_for_ever("a")?;
         let rows = self.rng.random_range(sent / 20..sent / 4);
+        // Before that nothing of partition 0 could be lost: a partition that was never read begins where its log does.
+        await_that("a commit of partition 0", PATIENCE, || Ok(self.recorded_next("0").is_some()))?;
         let at = self.lose(&mut node, rows, meanwhile, |this| {
             this.feed()
                 .admin(&["truncate", this.own_topic(), "0", &cut])
                 .map(|_| ())
         })?;
+        if self.case.without.is_some() {
+            self.await_caught_up(&mut node, &ends)?;
+            self.harm = self.unrecorded_gap(sent)?;
+            return Ok(format!("at {}: partition 0 cut to {cut} of {end}", self.shown(at)));
+        }
         self.await_word(&mut node, "offset_lost")?;
         self.await_others(&mut node)?;
         self.operate(&["offsets", "accept-gap", self.own_topic(), "--partition", "0", "--yes"])?;
@@ -134,6 +144,15 @@ impl<'a> Performance<'a> {
         ))
     }
 
+    /// Records that were skipped, and of which the table says nothing. No judge can see that: to them the offsets are as those
+    /// that compaction took.
+    fn unrecorded_gap(&self, sent: u64) -> Result<Option<String>, Error> {
+        let metadata = self.site.metadata(self.table()).unwrap_or_default();
+        let landed = self.progress().rows;
+        let is_recorded = metadata["properties"]["tapehouse.gaps"].is_string();
+        Ok((landed < sent && !is_recorded).then(|| format!("{} records passed over in silence", sent - landed)))
+    }
+
     /// The topic is deleted and created again, with more records than before; an operator adopts it.
     pub(super) fn recreated(&mut self, meanwhile: Meanwhile) -> Result<Story, Error> {
         let sent = self.fill_own("2", &[], &[])?;
@@ -146,6 +165,12 @@ impl<'a> Performance<'a> {
                 .produce(this.own_topic(), sent + sent / 2, &["--first", &first])
                 .map(|_| ())
         })?;
+        if self.case.without.is_some() {
+            let ends = self.feed().ask(&["watermarks", self.own_topic()])?;
+            self.await_caught_up(&mut node, &ends)?;
+            self.harm = self.mixed_topics()?;
+            return Ok(format!("at {}", self.shown(at)));
+        }
         self.await_word(&mut node, "topic_recreated")?;
         self.await_others(&mut node)?;
         let ever = self.note_visible()?;
@@ -227,43 +252,56 @@ impl<'a> Performance<'a> {
             .flatten()
             .map(|(partition, ends)| (partition.clone(), ends[1].as_u64().unwrap_or_default()))
             .collect();
-        let recorded = || {
-            let metadata = self.site.metadata(self.table())?;
-            serde_json::from_str::<Value>(metadata["properties"]["tapehouse.state"].as_str()?).ok()
-        };
         await_that("recorded offsets at the ends of the log", PATIENCE, || {
             if let Some(status) = node.poll()? {
                 return Err(Error::unexpected(format!("it ended with {status}:\n{}", node.tail())));
             }
-            let Some(state) = recorded() else { return Ok(false) };
             Ok(ends
                 .iter()
-                .all(|(partition, end)| state["next"][partition].as_u64() == Some(*end)))
+                .all(|(partition, end)| self.recorded_next(partition) == Some(*end)))
         })
-        .map_err(|error| Error::unexpected(format!("{error}: {ends:?}, recorded {:?}\n{}", recorded(), node.tail())))?;
+        .map_err(|error| {
+            let recorded: Vec<_> = ends.iter().map(|(partition, _)| self.recorded_next(partition)).collect();
+            Error::unexpected(format!("{error}: {ends:?}, recorded {recorded:?}\n{}", node.tail()))
+        })?;
         node.signal(Signal::TERM)?;
         node.wait_for_code(0, PATIENCE)
     }
 
+    /// The next offset of a partition, as the table records it.
+    fn recorded_next(&self, partition: &str) -> Option<u64> {
+        let metadata = self.site.metadata(self.table())?;
+        let state: Value = serde_json::from_str(metadata["properties"]["tapehouse.state"].as_str()?).ok()?;
+        state["next"][partition].as_u64()
+    }
+
     /// No record of the second topic stands among those of the first, nor the other way round.
     fn demand_apart(&self) -> Result<(), Error> {
-        let topic = self
-            .site
-            .topics()
-            .first()
-            .ok_or_else(|| Error::unexpected("no topic"))?;
-        let wrong =
-            format!("SELECT count(*) FROM t WHERE (trade_id >= 'F{NUMBERED_FROM:09}') <> (topic_incarnation > 0)");
         let holes = "SELECT count(*) FROM (SELECT count(*) AS n, max(kafka_offset) + 1 AS next FROM t WHERE topic_incarnation = 0 GROUP BY kafka_partition) WHERE n <> next";
-        let answers = self.site.query(topic, &[wrong.as_str(), holes])?;
-        for (what, answer) in ["rows under the wrong incarnation", "partitions with holes"]
-            .iter()
-            .zip(&answers)
-        {
-            if answer[0][0].as_u64() != Some(0) {
-                return Err(Error::unexpected(format!("{what}: {answer}")));
+        for (what, query) in [("rows under the wrong incarnation", MIXED), ("partitions with holes", holes)] {
+            let found = self.count(query)?;
+            if found != Some(0) {
+                return Err(Error::unexpected(format!("{what}: {found:?}")));
             }
         }
         Ok(())
+    }
+
+    /// Rows of the second topic among those of the first, and what `verify --deep` says.
+    fn mixed_topics(&self) -> Result<Option<String>, Error> {
+        let mixed = self.count(MIXED)?.unwrap_or_default();
+        let verify = self.site.ask_verify(self.first_topic()?, &["--deep"])?;
+        Ok((mixed > 0 && !verify.violations.is_empty())
+            .then(|| format!("{mixed} rows of another topic of the same name: seen by `verify --deep`")))
+    }
+
+    fn first_topic(&self) -> Result<&'a Topic, Error> {
+        let first = self.site.topics().first();
+        first.ok_or_else(|| Error::unexpected("no topic"))
+    }
+
+    fn count(&self, query: &str) -> Result<Option<u64>, Error> {
+        let answers = self.site.query(self.first_topic()?, &[query])?;
+        Ok(answers[0][0][0].as_u64())
     }
 }

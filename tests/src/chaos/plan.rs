@@ -3,8 +3,8 @@
 use tapehouse_core::failpoint::{DEFENCES, POINTS};
 
 use super::Source::{self, Compacted, Own, Schemas, Trades, Transactions};
-use super::{Act, Case, Departure, Meanwhile, When};
-use crate::{Backend, Server};
+use super::{Act, Case, Departure, Meanwhile, Neighbour, When};
+use crate::Backend;
 
 /// Where a node can be stopped for ever so long and then go on.
 const ZOMBIE_POINTS: [&str; 3] = ["before_staging", "after_manifest_write", "before_swap"];
@@ -124,28 +124,32 @@ impl Cases {
         self.add("disk-full/killed", Act::DiskFull { is_killed: true }, Trades);
         self.add("compaction/meanwhile", Act::Compaction, Own);
         for (name, meanwhile) in [("running", Meanwhile::Running), ("killed", Meanwhile::Killed)] {
+            self.add(format!("gap/{name}"), Act::Gap(meanwhile), Own);
             self.add(format!("recreated/{name}"), Act::Recreated(meanwhile), Own);
+            self.add(format!("clock/{name}"), Act::Clock(meanwhile), Trades);
         }
-        for (name, server, source) in [
-            ("broker", Server::Kafka, Transactions),
-            ("registry", Server::Registry, Schemas),
+        for (name, who, source) in [
+            ("broker", Neighbour::Kafka, Transactions),
+            ("registry", Neighbour::Registry, Schemas),
+            ("catalog", Neighbour::Catalog, Trades),
+            ("storage", Neighbour::Storage, Trades),
         ] {
             for (manner, how) in [
                 ("stopped", Departure::Stopped),
                 ("killed", Departure::KilledWithTheNode),
             ] {
-                self.add(format!("away/{name}-{manner}"), Act::Away { server, how }, source);
+                self.add(format!("away/{name}-{manner}"), Act::Away { who, how }, source);
             }
         }
     }
 
     fn without_defences(&mut self) {
         for defence in DEFENCES {
-            for (name, act) in harmful(defence) {
+            for (name, act, source) in harmful(defence) {
                 self.0.push(Case {
                     name: format!("without-{defence}/{name}"),
                     act,
-                    source: Trades,
+                    source,
                     without: Some(defence),
                 });
             }
@@ -183,17 +187,22 @@ fn foreign(full: bool) -> Vec<When> {
 
 /// What does harm as soon as the defence is gone. A defence for which nothing is known here would be no defence, and the
 /// suite could not show that it works.
-fn harmful(defence: &str) -> Vec<(String, Act)> {
+fn harmful(defence: &str) -> Vec<(String, Act, Source)> {
+    let one = |name: &str, act, source| vec![(name.to_owned(), act, source)];
     match defence {
         "contiguity" => {
-            let zombies = ZOMBIE_POINTS.map(|point| (format!("zombie-{point}"), Act::Zombie(point)));
+            let zombies = ZOMBIE_POINTS.map(|point| (format!("zombie-{point}"), Act::Zombie(point), Trades));
             zombies
                 .into_iter()
-                .chain([("two-nodes".to_owned(), Act::TwoNodes)])
+                .chain(one("two-nodes", Act::TwoNodes, Trades))
                 .collect()
         }
         // Of every swap, it would never end: each blind repetition is repeated.
-        "unknown_outcome" => vec![("lost-answer".to_owned(), Act::LoseAnswer { always: false })],
+        "unknown_outcome" => one("lost-answer", Act::LoseAnswer { always: false }, Trades),
+        "topic_identity" => one("recreated", Act::Recreated(Meanwhile::Killed), Own),
+        "lost_offsets" => one("gap", Act::Gap(Meanwhile::Killed), Own),
+        "read_committed" => one("aborted", Act::KillAtMoments, Transactions),
+        "clock" => one("ahead", Act::Clock(Meanwhile::Running), Trades),
         _ => Vec::new(),
     }
 }
@@ -220,8 +229,8 @@ mod tests {
     #[test]
     fn only_what_a_backend_cannot_bear_is_left_out() {
         for (backend, names) in [
-            (Backend::Sqlite, &[][..]),
-            (Backend::Postgres, &[]),
+            (Backend::Sqlite, &["away/storage-stopped", "away/storage-killed"][..]),
+            (Backend::Postgres, &["away/storage-stopped", "away/storage-killed"]),
             (Backend::RestS3, &["disk-full/waits", "disk-full/killed"]),
         ] {
             let mut plan = Plan::of(&Selection::default());

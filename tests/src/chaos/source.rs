@@ -12,6 +12,9 @@ const LEFT_ONE_IN: u64 = 2;
 /// Its partitions.
 const COMPACTED_PARTITIONS: u64 = 3;
 
+/// For the producer: a fetch takes its batches whole, and must not swallow a topic that a fault has to meet in its middle.
+pub(super) const SMALL_BATCHES: [&str; 2] = ["--batch", "100"];
+
 /// All sources.
 pub(super) const SOURCES: usize = 4;
 
@@ -114,10 +117,10 @@ impl Filling<'_> {
         self.feed.admin(&["create", &topic, "3"])?;
         let half = self.records / 2;
         let first = half.to_string();
-        let before = self.feed.produce(&topic, half, &["--headers"])?;
-        let after = self
-            .feed
-            .produce(&topic, half, &["--first", &first, "--shape", "venue"])?;
+        let before = [&SMALL_BATCHES[..], &["--headers"]].concat();
+        let before = self.feed.produce(&topic, half, &before)?;
+        let after = [&SMALL_BATCHES[..], &["--first", &first, "--shape", "venue"]].concat();
+        let after = self.feed.produce(&topic, half, &after)?;
         Ok(before.visible + after.visible)
     }
 }

@@ -133,7 +133,10 @@ fn play_in(folder: &Path, case: &Case, ground: &Ground, seed: u64) -> Result<Str
             Ok(performed.story)
         }
         Some(_) => {
-            let harm = ground.demand_harm(&site, case.source)?;
+            let harm = match performed.harm {
+                Some(harm) => harm,
+                None => ground.demand_harm(&site, case)?,
+            };
             Ok(format!("{}; {harm}", performed.story))
         }
     }

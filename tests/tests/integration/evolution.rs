@@ -1,9 +1,11 @@
 //! Schemas that change while a node runs: `feeds/evolution.py` makes the stages and judges the rows.
 
 use serde_json::Value;
-use tapehouse_tests::{Error, Servers, Site, Topic, run, stack};
+use tapehouse_tests::{Error, stack};
 
-use crate::support::{await_rows, equal, forever, site, with};
+use crate::support::{await_answer, await_rows, equal, forever, judge_by, send_by, site, with};
+
+const FEED: &str = "feeds/evolution.py";
 
 /// Stages that a table can follow, in the order in which a producer would go through them.
 const FOLLOWED: [&str; 7] = ["base", "added", "removed", "promoted", "reordered", "nested", "renamed"];
@@ -16,38 +18,7 @@ const CONFLICTS: [&str; 5] = [
     "nested_text",
 ];
 
-/// Sends records of these stages in turn; how many have been sent in all.
-fn send(servers: &Servers, site: &Site, topic: &Topic, stages: &[&str]) -> Result<u64, Error> {
-    let mut send = site.tools().python("feeds/evolution.py");
-    send.args([
-        "send",
-        "--bootstrap",
-        servers.bootstrap(),
-        "--registry",
-        servers.registry(),
-    ]);
-    send.args(["--topic", &topic.topic, "--sent"])
-        .arg(site.folder().join("sent.json"))
-        .args(stages);
-    let sent = run(send)?.expect(&[0])?.json()?;
-    sent["sent"]
-        .as_u64()
-        .ok_or_else(|| Error::unexpected(format!("no count in {sent}")))
-}
-
-/// Both readers see each row as it was sent; the types of the columns.
-fn judge(site: &Site, topic: &Topic) -> Result<Value, Error> {
-    let mut judge = site.tools().python("feeds/evolution.py");
-    judge
-        .arg("judge")
-        .arg(site.catalog())
-        .arg(&topic.table)
-        .arg(site.folder().join("sent.json"));
-    let judged = run(judge)?.expect(&[0, 3])?.json()?;
-    equal("violations", judged["violations"].as_array().cloned(), Some(Vec::new()))?;
-    Ok(judged["types"].clone())
-}
-
+/// The columns have the types that hold all that was sent.
 fn widest(types: &Value) -> Result<(), Error> {
     let level = "struct<";
     for (column, of) in [
@@ -76,12 +47,12 @@ fn widest(types: &Value) -> Result<(), Error> {
 fn a_table_follows_its_producers_step_by_step() {
     with(stack(), "evolution", |servers, folder| {
         let (site, topic) = site(servers, folder, "evolution.steps", 2)?;
-        let sent = send(servers, &site, &topic, &FOLLOWED[..1])?;
+        let sent = send_by(FEED, servers, &site, &topic, &FOLLOWED[..1])?;
         let mut node = forever(&site, "a")?;
         await_rows(&site, &topic, &mut node, sent)?;
         for stage in FOLLOWED[1..].iter().chain(&CONFLICTS) {
             // The producers of before go on beside the new ones.
-            let sent = send(servers, &site, &topic, &["base", stage])?;
+            let sent = send_by(FEED, servers, &site, &topic, &["base", stage])?;
             await_rows(&site, &topic, &mut node, sent)?;
         }
         let conflicts = format!(
@@ -89,10 +60,10 @@ fn a_table_follows_its_producers_step_by_step() {
             topic.topic,
             CONFLICTS.len()
         );
-        equal("the alert's metric", node.metrics()?.contains(&conflicts), true)?;
+        await_answer(&node, "/metrics", &conflicts)?;
         drop(node);
         site.demand(&topic, None)?;
-        widest(&judge(&site, &topic)?)
+        widest(&judge_by(FEED, &site, &topic)?["types"])
     });
 }
 
@@ -101,16 +72,16 @@ fn schemas_that_alternate_from_record_to_record_come_together() {
     with(stack(), "alternating", |servers, folder| {
         let (site, topic) = site(servers, folder, "evolution.alternating", 2)?;
         let stages = [&FOLLOWED[..], &CONFLICTS].concat();
-        let sent = send(servers, &site, &topic, &stages)?;
+        let sent = send_by(FEED, servers, &site, &topic, &stages)?;
         let mut node = forever(&site, "a")?;
         await_rows(&site, &topic, &mut node, sent)?;
         drop(node);
         // A node that starts on the table as it has become.
-        let sent = send(servers, &site, &topic, &["renamed", "base", "promoted", "nested_text"])?;
+        let sent = send_by(FEED, servers, &site, &topic, &["renamed", "base", "promoted", "nested_text"])?;
         let mut node = forever(&site, "a")?;
         await_rows(&site, &topic, &mut node, sent)?;
         drop(node);
         site.demand(&topic, Some(sent))?;
-        widest(&judge(&site, &topic)?)
+        widest(&judge_by(FEED, &site, &topic)?["types"])
     });
 }

@@ -1,7 +1,7 @@
 //! The JSON log of a real run: what each important line carries, and what none does.
 
 use serde_json::Value;
-use tapehouse_tests::{Error, Feed, Node, NodeOptions, Site, await_that, stack};
+use tapehouse_tests::{Error, Feed, Node, NodeOptions, Site, stack, until};
 
 use crate::support::{PATIENCE, await_rows, site, with};
 
@@ -17,7 +17,8 @@ fn json_node(site: &Site, name: &str) -> Result<Node, Error> {
 /// The lines whose message contains `message`; every line must be one JSON object.
 fn lines(log: &str, message: &str) -> Result<Vec<Value>, Error> {
     let mut found = Vec::new();
-    for line in log.lines() {
+    // The last line may be half written.
+    for line in log.rsplit_once('\n').map_or("", |(whole, _)| whole).lines() {
         let parsed = serde_json::from_str::<Value>(line);
         let value = parsed.map_err(|error| Error::unexpected(format!("no JSON: {error}: {line}")))?;
         if value["message"].as_str().is_some_and(|text| text.contains(message)) {
@@ -41,10 +42,11 @@ fn each_important_line_says_who_what_and_why_and_none_holds_a_payload() {
         Feed::of(servers).produce(&topic.topic, 500, &["--bad-every", "50"])?;
         let mut node = json_node(&site, "a")?;
         await_rows(&site, &topic, &mut node, 500)?;
-        let committed = lines(&node.log(), "committed")?;
-        let committed = committed.first().ok_or_else(|| Error::unexpected(node.log()))?;
+        let committed = until("a line of a commit", PATIENCE, || {
+            Ok(lines(&node.log(), "committed")?.into_iter().next())
+        })?;
         carries(
-            committed,
+            &committed,
             &["node", "run_id", "actor", "table", "snapshot_id", "rows", "commit_ms"],
         )?;
         // Every value that the feed makes begins with these: no part of a record may be in the log.
@@ -63,15 +65,14 @@ fn each_important_line_says_who_what_and_why_and_none_holds_a_payload() {
             .map(str::to_owned)
             .to_vec();
         let node = Node::start(&site, "b", &command)?;
-        await_that("the topic to stop", PATIENCE, || {
-            Ok(node.log().contains("waits for an operator"))
+        let stopped = until("a line of the stopped topic", PATIENCE, || {
+            Ok(lines(&node.log(), "waits for an operator")?.into_iter().next())
         })?;
-        let stopped = lines(&node.log(), "waits for an operator")?;
         carries(
-            &stopped[0],
+            &stopped,
             &["node", "run_id", "actor", "topic", "table", "code", "error"],
         )?;
-        match stopped[0]["code"].as_str() {
+        match stopped["code"].as_str() {
             Some("foreign_owner") => Ok(()),
             code => Err(Error::unexpected(format!("its code is {code:?}"))),
         }

@@ -1,10 +1,8 @@
 //! Servers that go away and come back.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use tapehouse_tests::{Error, Feed, Footing, Server, Servers, Service, Site, Topic, stack, stack_alone};
+use tapehouse_tests::{CatalogLock, Error, Feed, Footing, Server, Servers, Service, Site, Topic, stack, stack_alone};
 
 use crate::support::{await_rows, equal, forever, left_out, site, stays, with};
 
@@ -47,32 +45,6 @@ fn a_broker_that_is_killed_and_restarted_is_read_on() {
         drop(node);
         site.demand(&topic, Some(5000)).map(|_| ())
     });
-}
-
-/// Holds the catalog's write lock until it is dropped.
-struct Lock(Child);
-
-impl Lock {
-    fn on(site: &Site, topic: &Topic) -> Result<Self, Error> {
-        let mut command = site.tools().python("feeds/damage.py");
-        command.arg(site.catalog()).args([topic.table.as_str(), "locked"]);
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut lock = Self(spawned.map_err(Error::io("damage.py"))?);
-        let mut said = String::new();
-        if let Some(output) = lock.0.stdout.take() {
-            let read = BufReader::new(output).read_line(&mut said);
-            read.map_err(Error::io("damage.py"))?;
-        }
-        equal("the lock", said.trim(), "locked")?;
-        Ok(lock)
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
 }
 
 /// A server that was killed; started again when this is dropped, whatever becomes of the test: others need it.
@@ -120,7 +92,7 @@ fn a_catalog_that_is_locked_is_waited_for() {
             return Ok(());
         }
         let (site, topic) = site(servers, folder, "outage.catalog", 2)?;
-        is_waited_for((&site, &topic), servers, || Lock::on(&site, &topic))
+        is_waited_for((&site, &topic), servers, || CatalogLock::on(&site))
     });
 }
 

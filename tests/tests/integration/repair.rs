@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tapehouse_tests::{Error, Feed, Node, NodeOptions, Servers, Site, Topic, await_that, run, stack};
 
-use crate::support::{PATIENCE, await_rows, equal, forever, site, with};
+use crate::support::{PATIENCE, await_answer, await_rows, equal, forever, site, with};
 
 /// A changing command as a script calls it; its report.
 fn decide(site: &Site, arguments: &[&str]) -> Result<Value, Error> {
@@ -61,7 +61,7 @@ fn an_adopted_topic_goes_on_in_the_next_incarnation() {
         let report = decide(&site, &["adopt-topic", &topic.topic])?;
         equal("incarnation", report["after"]["incarnation"].as_u64(), Some(1))?;
         await_rows(&site, &topic, &mut node, 5000)?;
-        equal("ready", node.get("/readyz")?.contains("200 OK"), true)?;
+        await_answer(&node, "/readyz", "200 OK")?;
         drop(node);
         site.demand(&topic, Some(5000))?;
         let rows = "SELECT topic_incarnation, count(*), count(DISTINCT (kafka_partition, kafka_offset)) FROM t GROUP BY 1 ORDER BY 1";
@@ -91,7 +91,7 @@ fn an_accepted_gap_is_recorded_and_the_partition_goes_on() {
         let report = decide(&site, &["accept-gap", &topic.topic, "--partition", "0"])?;
         equal("gaps", report["gaps"].to_string(), r#"{"0":[1000,1500]}"#.to_owned())?;
         await_rows(&site, &topic, &mut node, 1500)?;
-        equal("ready", node.get("/readyz")?.contains("200 OK"), true)?;
+        await_answer(&node, "/readyz", "200 OK")?;
         drop(node);
         site.demand_of_itself(&topic, 1500)?;
         let verify = site.ask_verify(&topic, &["--deep"])?;

@@ -203,7 +203,7 @@ fn every_refusal_is_named_within_seconds() {
                 .command(&["run", "--until-caught-up", &at[0], &at[1]])?
                 .expect(&[4])?;
             let is_named = output.stderr.contains(&format!("[{code}]")) && output.stderr.contains(said);
-            if !is_named || started.elapsed() > Duration::from_secs(15) {
+            if !is_named || started.elapsed() > Duration::from_secs(30) {
                 return Err(Error::unexpected(format!(
                     "{name}, after {:?}: {}",
                     started.elapsed(),

@@ -116,7 +116,7 @@ fn what_is_wrong_with_a_registry_is_named_within_seconds() {
         for (case, (key, path, login, said)) in cases.into_iter().enumerate() {
             let site = proxy.site(servers, &folder.join(case.to_string()), topic, (key, path), login)?;
             let mut node = Node::start(&site, "a", &NodeOptions::default())?;
-            node.wait_for_code(4, Duration::from_secs(15))?;
+            node.wait_for_code(4, Duration::from_secs(30))?;
             if !node.log().contains("[registry]") || !node.log().contains(said) {
                 return Err(Error::unexpected(format!("{key}{path}: no `{said}` in {}", node.log())));
             }

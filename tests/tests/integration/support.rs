@@ -4,7 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tapehouse_tests::{Error, Feed, Footing, Node, NodeOptions, Scratch, Servers, Site, Stack, Topic, await_that};
+use serde_json::Value;
+use tapehouse_tests::{
+    Error, Feed, Footing, Node, NodeOptions, Scratch, Servers, Site, Stack, Topic, await_that, run,
+};
 
 /// No single step of a test takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +73,43 @@ pub fn await_rows(site: &Site, topic: &Topic, node: &mut Node, rows: u64) -> Res
         Ok(seen >= rows)
     })
     .map_err(|error| Error::unexpected(format!("{error}; it has {seen}\n{}", node.log())))
+}
+
+/// What `feed`, a program of `feeds/` with the actions `send` and `judge`, sends when asked with `options`; how many records there
+/// are in all.
+pub fn send_by(feed: &str, servers: &Servers, site: &Site, topic: &Topic, options: &[&str]) -> Result<u64, Error> {
+    let mut send = site.tools().python(feed);
+    send.args(["send", "--bootstrap", servers.bootstrap()])
+        .args(["--registry", servers.registry()])
+        .args(["--topic", &topic.topic, "--sent"])
+        .arg(site.folder().join("sent.json"))
+        .args(options);
+    let sent = run(send)?.expect(&[0])?.json()?;
+    let count = sent["sent"].as_u64();
+    count.ok_or_else(|| Error::unexpected(format!("no count in {sent}")))
+}
+
+/// What `feed` says of the rows that came of what it has sent; it must find nothing wrong.
+pub fn judge_by(feed: &str, site: &Site, topic: &Topic) -> Result<Value, Error> {
+    let mut judge = site.tools().python(feed);
+    judge
+        .arg("judge")
+        .arg(site.catalog())
+        .arg(&topic.table)
+        .arg(site.folder().join("sent.json"));
+    let judged = run(judge)?.expect(&[0, 3])?.json()?;
+    equal("violations", judged["violations"].as_array().cloned(), Some(Vec::new()))?;
+    Ok(judged)
+}
+
+/// Waits until the node's answer to GET `path` contains `text`: rows are visible a moment before the node has counted them.
+pub fn await_answer(node: &Node, path: &str, text: &str) -> Result<(), Error> {
+    let mut answer = String::new();
+    await_that(&format!("{text} in {path}"), PATIENCE, || {
+        answer = node.get(path)?;
+        Ok(answer.contains(text))
+    })
+    .map_err(|error| Error::unexpected(format!("{error}; it says\n{answer}")))
 }
 
 /// Looks for `time` whether something stays as it is: for what must not happen.
