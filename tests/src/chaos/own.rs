@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::performance::{PATIENCE, Performance, Story};
 use super::source::SMALL_BATCHES;
 use super::{Meanwhile, Source};
-use crate::{Error, Feed, Node, Topic, await_that};
+use crate::{Error, Feed, Node, NodeOptions, Topic, await_that};
 
 /// Share of the suite's records that such a topic holds.
 const SHARE: u64 = 4;
@@ -156,7 +156,12 @@ impl<'a> Performance<'a> {
     /// The topic is deleted and created again, with more records than before; an operator adopts it.
     pub(super) fn recreated(&mut self, meanwhile: Meanwhile) -> Result<Story, Error> {
         let sent = self.fill_own("2", &[], &[])?;
-        let mut node = self.start_for_ever("a")?;
+        // With all defences: which topic it was stands in the table.
+        let defended = NodeOptions {
+            defence_off: None,
+            ..self.options_for_ever()
+        };
+        let mut node = Node::start(self.site, "a", &defended)?;
         let rows = self.rng.random_range(sent / 20..sent / 2);
         let at = self.lose(&mut node, rows, meanwhile, |this| {
             let first = NUMBERED_FROM.to_string();
