@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tapehouse_core::clock::now_ms;
 use tapehouse_core::identity::TopicIdentity;
 use tapehouse_core::state::{OWNER_PROPERTY, STATE_PROPERTY, StreamState};
 use tapehouse_kafka::decode::{SchemaEntry, Schemas, TopicDecoder, schema_ids};
@@ -200,7 +201,12 @@ impl Running {
         };
         let job = match batch.is_empty() {
             true => None,
-            false => Some(self.writer.memory.admit(&mut self.open, &batch, &target.layout).await),
+            false => {
+                self.writer.progress.set_memory_wait(Some(now_ms()));
+                let job = self.writer.memory.admit(&mut self.open, &batch, &target.layout).await;
+                self.writer.progress.set_memory_wait(None);
+                Some(job)
+            }
         };
         let mut absorber = self.absorber.take().ok_or(Closed)?;
         let mut open = std::mem::replace(&mut self.open, OpenSet::new());

@@ -96,8 +96,15 @@ impl ClockWatch {
                 Err(error) => tracing::debug!(%error, "the catalog does not tell the time"),
             }
         };
+        let of_warehouse = async {
+            match lake.warehouse().clock().await {
+                Ok(Some(sighting)) => self.note("warehouse", sighting),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "the warehouse does not tell the time"),
+            }
+        };
         // Whoever has not answered by then is asked again in the next round.
-        let _ = tokio::time::timeout(ROUND, async { tokio::join!(of_registry, of_catalog) }).await;
+        let _ = tokio::time::timeout(ROUND, async { tokio::join!(of_registry, of_catalog, of_warehouse) }).await;
     }
 
     /// Asks now and then, until the node stops.

@@ -32,5 +32,5 @@ pub use clock::ClockWatch;
 pub use failure::{ErrorCode, TopicStopped};
 pub use memory::BudgetTooSmall;
 pub use node::{NodeHandle, StartError, StopReport};
-pub use progress::{NodeProgress, PartitionProgress, PartitionStopped, TopicProgress, TopicState};
+pub use progress::{NodeProgress, PartitionProgress, PartitionStopped, TopicProgress, TopicState, Trouble};
 pub use settings::{CommitPolicy, NodeSettings, TopicSettings};

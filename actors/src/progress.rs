@@ -60,6 +60,21 @@ pub struct TopicProgress {
     pub last_commit_ms: Option<i64>,
     /// Produce to visible, over this process.
     pub freshness: DelayQuantiles,
+    /// What failed last and was not followed by a commit yet: a pipeline that tries again seems to run in between.
+    pub trouble: Option<Trouble>,
+    /// Since when the pipeline waits for memory, milliseconds since 1970-01-01 UTC; `None` while it does not.
+    pub waits_for_memory_since_ms: Option<i64>,
+}
+
+/// A failure that has not healed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Stable code of what failed.
+    pub code: ErrorCode,
+    /// What failed.
+    pub error: String,
+    /// Failures in a row.
+    pub attempt: u32,
 }
 
 /// Progress of one partition.
@@ -196,7 +211,24 @@ impl ProgressCell {
         if let TopicState::Stopped(stopped) = &state {
             self.caught_up.send_replace(CaughtUp::Never(stopped.clone()));
         }
-        self.lock().progress.state = state;
+        let mut inner = self.lock();
+        if let TopicState::Retrying { code, error, attempt } = &state {
+            inner.progress.trouble = Some(Trouble {
+                code,
+                error: error.clone(),
+                attempt: *attempt,
+            });
+        }
+        if state == TopicState::Starting {
+            // Whoever waited is gone.
+            inner.progress.waits_for_memory_since_ms = None;
+        }
+        inner.progress.state = state;
+    }
+
+    /// Says whether the pipeline waits for memory.
+    pub(crate) fn set_memory_wait(&self, since_ms: Option<i64>) {
+        self.lock().progress.waits_for_memory_since_ms = since_ms;
     }
 
     /// Counts a commit.
@@ -206,6 +238,7 @@ impl ProgressCell {
         inner.progress.undecodable += undecodable;
         inner.progress.commits += 1;
         inner.progress.last_commit_ms = Some(at_ms);
+        inner.progress.trouble = None;
         for (delay_ms, records) in delays {
             inner.progress.freshness.add(delay_ms, records);
         }
@@ -215,6 +248,7 @@ impl ProgressCell {
     pub(crate) fn reached_the_end(&self) {
         let mut inner = self.lock();
         inner.progress.state = TopicState::Idle;
+        inner.progress.trouble = None;
         let caught_up = inner.caught_up();
         drop(inner);
         self.caught_up.send_replace(caught_up);

@@ -20,6 +20,16 @@ pub struct Sighting {
 }
 
 impl Sighting {
+    /// A look at the clock of an HTTP server, by the header `Date` of its answer; `None` where it tells none.
+    pub fn of_http_date(date: &str, asked_ms: i64, answered_ms: i64) -> Option<Self> {
+        Some(Self {
+            theirs_ms: http_date_ms(date)?,
+            resolution_ms: 1000,
+            asked_ms,
+            answered_ms,
+        })
+    }
+
     /// How far our clock is ahead at the very least: as if their clock had been read when we asked, at the end of what its
     /// resolution permits.
     pub fn least_ahead_ms(&self) -> i64 {

@@ -104,6 +104,10 @@ codes! {
         "state_changed"
         "new_partitions"
         "clock_ahead"
+        "open_transaction"
+        "node_not_running"
+        "undecodable"
+        "memory_wait"
         "push";
     Record:
         "tombstone"

@@ -130,6 +130,15 @@ impl Heard {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Why there is no answer: what was heard not long ago, with what is wrong with a certificate, else `error`. Blocks for at most
+    /// 3 s.
+    pub(crate) fn cause(&self, error: KafkaError, settings: &KafkaSettings) -> Unanswered {
+        match self.recent() {
+            Some(refusal) => Unanswered::Refused(detailed(refusal, settings)),
+            None => Unanswered::Kafka(error),
+        }
+    }
+
     /// Asks until there is an answer, a refusal, or `timeout` has passed. `serve` has to dispatch what the client library reports.
     pub(crate) fn ask<T>(
         &self,
@@ -149,17 +158,16 @@ impl Heard {
                 Err(error) => error,
             };
             serve();
-            if let Some(refusal) = self.recent() {
-                return Err(Unanswered::Refused(detailed(refusal, settings)));
-            }
-            if left <= SLICE {
-                return Err(Unanswered::Kafka(error));
+            match self.cause(error, settings) {
+                Unanswered::Kafka(_) if left > SLICE => {}
+                unanswered => return Err(unanswered),
             }
         }
     }
 }
 
 /// Why there is no answer.
+#[derive(Clone, Debug)]
 pub(crate) enum Unanswered {
     Refused(AccessError),
     Kafka(KafkaError),

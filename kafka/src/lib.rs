@@ -6,6 +6,7 @@ pub mod decode;
 pub mod embedded;
 pub mod generator;
 pub mod identity;
+pub mod look;
 pub mod producer;
 pub mod raw_batch;
 pub mod registry;

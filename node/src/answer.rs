@@ -6,6 +6,7 @@ use tapehouse_lake::{Lake, LakeError, LoadedTable, TableName};
 use tapehouse_proto::v1;
 
 use crate::diagnosis::{Diagnosis, Standing};
+use crate::reason::Reason;
 use crate::view::{PartitionView, TableSize, TopicView};
 
 /// One topic, as tables and Kafka show it. Whoever knows more (the node that reads it) adds that.
@@ -15,7 +16,7 @@ pub fn topic(view: &TopicView, diagnosis: &Diagnosis) -> v1::TopicOffsets {
     v1::TopicOffsets {
         topic: view.topic.topic.clone(),
         table: view.topic.table.clone(),
-        in_kafka: Some(view.log.is_some()),
+        in_kafka: view.refusal.is_none().then(|| view.log.is_some()),
         table_exists: view.table.is_some(),
         state_error: state.and_then(Result::err).map(ToString::to_string),
         incarnation: state.and_then(Result::ok).map(|state| state.incarnation),
@@ -33,6 +34,7 @@ pub fn topic(view: &TopicView, diagnosis: &Diagnosis) -> v1::TopicOffsets {
         topic_id: view.identity.as_ref().and_then(|identity| identity.topic_id.clone()),
         recorded_topic_id: state.and_then(Result::ok).and_then(|state| state.topic_id.clone()),
         identity_error: view.mismatch().map(|mismatch| mismatch.to_string()),
+        reasons: diagnosis.reasons.iter().map(Reason::answer).collect(),
     }
 }
 

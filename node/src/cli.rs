@@ -109,7 +109,7 @@ pub enum Command {
     Cluster(commands::cluster::Args),
     /// Check that each record is in its table once
     Verify(commands::verify::Args),
-    /// Explain an error code
+    /// Explain an error code, or where a record is
     Explain(commands::explain::Args),
     /// Check and show the configuration
     Config(commands::config::Args),

@@ -4,6 +4,7 @@
 
 mod allocator;
 mod answer;
+mod beacon;
 mod check;
 mod cli;
 mod client;
@@ -11,6 +12,7 @@ mod commands;
 pub mod config;
 mod connect;
 mod console;
+mod coordinate;
 mod demo;
 mod diagnosis;
 mod doctor;
@@ -22,7 +24,9 @@ mod metrics;
 mod pipeline;
 mod process;
 mod push;
+mod reason;
 mod signals;
+mod transactions;
 mod view;
 
 use std::process::ExitCode;
@@ -50,7 +54,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
     match &cli.command {
         Command::Config(args) => commands::config::run(args, global).map(|()| Exit::Ok),
-        Command::Explain(args) => commands::explain::run(args, global),
+        Command::Explain(args) => block_on(commands::explain::run(args, global)),
         Command::Completions(args) => {
             commands::completions::run(args);
             Ok(Exit::Ok)

@@ -14,6 +14,7 @@ use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
 use tokio::sync::watch;
 
+use crate::beacon::Beacon;
 use crate::config::{Config, ConfigError, Fault, Grpc, Start, Topic};
 use crate::connect::{
     consumer_failure, kafka_settings, lake_failure, lake_settings, registry_failure, registry_settings,
@@ -89,6 +90,7 @@ pub struct Pipeline {
     grpc: GrpcServer,
     registry: Registry,
     latest: Arc<Mutex<NodeProgress>>,
+    _beacon: Option<Beacon>,
 }
 
 impl Pipeline {
@@ -113,6 +115,7 @@ impl Pipeline {
             grpc_address: grpc.address(),
             http_address: http.address(),
         };
+        let state_dir = settings.state_dir.clone();
         let names = topics.iter().map(|topic| topic.topic.clone());
         let logs =
             Logs::new(settings.kafka.clone(), names).map_err(|error| consumer_failure(&error, &settings.kafka))?;
@@ -120,6 +123,7 @@ impl Pipeline {
             .await
             .map_err(|error| start_failure(&error))?;
         identity.run_id = node.run_id().to_owned();
+        let beacon = Beacon::light(&state_dir, grpc.address(), servers.grpc.tls.is_some(), node.run_id());
         let (drain, draining) = watch::channel(false);
         let progress = Box::new(node.progress_reader());
         let source = Source::new(identity, topics.to_vec(), node.lake().clone(), logs, progress, draining);
@@ -130,6 +134,7 @@ impl Pipeline {
             grpc,
             registry,
             latest,
+            _beacon: beacon,
         };
         pipeline.progress();
         Ok(pipeline)

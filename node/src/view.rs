@@ -6,10 +6,11 @@ use std::time::Duration;
 use tapehouse_core::identity::{IdentityMismatch, TopicIdentity};
 use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
 use tapehouse_core::state::StreamState;
-use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::{ConsumerError, ReaderOptions, TopicReader};
 use tapehouse_kafka::identity::Identities;
-use tapehouse_lake::{Lake, LakeError, LakeSettings, LoadedTable, StateError, TableName};
+use tapehouse_kafka::look::OpenTransaction;
+use tapehouse_kafka::{AccessError, KafkaSettings};
+use tapehouse_lake::{Lake, LakeError, LakeSettings, LoadedTable, SnapshotRef, StateError, TableName};
 
 use crate::config::Topic;
 use crate::connect::{consumer_failure, lake_failure};
@@ -62,6 +63,56 @@ pub struct TableView {
     pub size: TableSize,
     /// Recorded offsets, or why they cannot be used.
     pub state: Result<StreamState, StateError>,
+    /// Rows that could not be decoded.
+    pub undecodable: Undecodable,
+}
+
+/// Rows that could not be decoded, of the commits whose snapshots are retained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Rows.
+    pub rows: u64,
+    /// Time of the oldest of these commits, in milliseconds since 1970-01-01 UTC.
+    pub since_ms: i64,
+}
+
+impl Undecodable {
+    fn of(table: &LoadedTable) -> Self {
+        let rows = |snapshot: &SnapshotRef| {
+            let text = snapshot.summary().additional_properties.get("tapehouse.undecodable");
+            text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
+        };
+        let counted = table
+            .ancestry()
+            .map(|snapshot| (rows(snapshot), snapshot.timestamp_ms()));
+        counted.fold(Self::default(), |sum, (rows, time_ms)| Self {
+            rows: sum.rows.saturating_add(rows),
+            since_ms: time_ms,
+        })
+    }
+}
+
+impl TableView {
+    /// What `table` says.
+    pub fn of(table: &LoadedTable) -> Self {
+        Self {
+            size: TableSize::of(table),
+            state: table.stream_state(),
+            undecodable: Undecodable::of(table),
+        }
+    }
+}
+
+/// What is known of the node that should read a topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reader {
+    /// Nothing: it may run elsewhere.
+    #[default]
+    Unknown,
+    /// None runs here: why that is believed.
+    Absent(String),
+    /// It runs.
+    Runs,
 }
 
 /// One topic: its table and its log.
@@ -75,6 +126,12 @@ pub struct TopicView {
     pub log: Option<BTreeMap<PartitionId, OffsetRange>>,
     /// What Kafka says the topic is; `None` where it has no such topic.
     pub identity: Option<TopicIdentity>,
+    /// Why Kafka shows nothing of this topic, while it shows others: the user may not read it.
+    pub refusal: Option<Failure>,
+    /// Transactions that keep records from being visible.
+    pub open: BTreeMap<PartitionId, OpenTransaction>,
+    /// The node that should read the topic.
+    pub reader: Reader,
 }
 
 /// One partition, seen from both sides.
@@ -98,6 +155,19 @@ impl PartitionView {
 }
 
 impl TopicView {
+    /// A topic of which nothing is known but its table.
+    pub fn of(topic: &Topic, table: Option<TableView>) -> Self {
+        Self {
+            topic: topic.clone(),
+            table,
+            log: None,
+            identity: None,
+            refusal: None,
+            open: BTreeMap::new(),
+            reader: Reader::Unknown,
+        }
+    }
+
     /// Why Kafka's topic is not the one that the table was filled from, if it is not.
     pub fn mismatch(&self) -> Option<IdentityMismatch> {
         let state = self.table.as_ref()?.state.as_ref().ok()?;
@@ -151,7 +221,8 @@ pub fn table_name(topic: &Topic) -> Result<TableName, Failure> {
     topic.table.parse().map_err(Failure::failed)
 }
 
-/// Looks at every topic. The tables are looked at first, so that a lag is never too small.
+/// Looks at every topic. The tables are looked at first, so that a lag is never too small. A topic that the user may not read is
+/// shown with that refusal.
 ///
 /// # Errors
 /// When the catalog or Kafka cannot be reached.
@@ -167,27 +238,38 @@ pub async fn look(topics: &[Topic], lake: Option<&Lake>, kafka: &KafkaSettings) 
     let identities = identities(topics, kafka).await?;
     let mut views = Vec::with_capacity(topics.len());
     for (((topic, table), log), identity) in topics.iter().zip(tables).zip(logs).zip(identities) {
-        let log = log.await.map_err(Failure::failed)?;
-        let log = log.map_err(|error| consumer_failure(&error, kafka))?;
-        views.push(TopicView {
-            topic: topic.clone(),
-            table,
-            log,
-            identity,
-        });
+        let mut view = TopicView::of(topic, table);
+        match (log.await.map_err(Failure::failed)?, identity) {
+            (Err(error), _) | (_, Err(error)) if is_of_the_topic(&error) => {
+                view.refusal = Some(consumer_failure(&error, kafka));
+            }
+            (log, identity) => {
+                let failed = |error: ConsumerError| consumer_failure(&error, kafka);
+                view.log = log.map_err(failed)?;
+                view.identity = identity.map_err(failed)?;
+            }
+        }
+        views.push(view);
     }
     Ok(views)
 }
 
+/// Whether an error says nothing about other topics.
+fn is_of_the_topic(error: &ConsumerError) -> bool {
+    matches!(error, ConsumerError::Access(AccessError::Topic(_)))
+}
+
 /// What Kafka says each topic is.
-async fn identities(topics: &[Topic], kafka: &KafkaSettings) -> Result<Vec<Option<TopicIdentity>>, Failure> {
-    let failed = |error: ConsumerError| consumer_failure(&error, kafka);
-    let identities = Identities::start(kafka).map_err(failed)?;
+async fn identities(
+    topics: &[Topic],
+    kafka: &KafkaSettings,
+) -> Result<Vec<Result<Option<TopicIdentity>, ConsumerError>>, Failure> {
+    let identities = Identities::start(kafka).map_err(|error| consumer_failure(&error, kafka))?;
     let mut found = Vec::with_capacity(topics.len());
     for topic in topics {
         found.push(match identities.observe(&topic.topic).await {
-            Err(ConsumerError::TopicAbsent(_)) => None,
-            other => Some(other.map_err(failed)?),
+            Err(ConsumerError::TopicAbsent(_)) => Ok(None),
+            other => other.map(Some),
         });
     }
     Ok(found)
@@ -202,10 +284,7 @@ pub async fn look_at_tables(topics: &[Topic], lake: &Lake) -> Result<Vec<Option<
     for topic in topics {
         let name = table_name(topic)?;
         let loaded = lake.load(&name).await.map_err(|error| lake_failure(&error))?;
-        tables.push(loaded.map(|table| TableView {
-            size: TableSize::of(&table),
-            state: table.stream_state(),
-        }));
+        tables.push(loaded.as_ref().map(TableView::of));
     }
     Ok(tables)
 }
@@ -249,18 +328,15 @@ mod tests {
     fn view(next: &[(i32, i64)], log: &[(i32, i64, i64)]) -> TopicView {
         let mut state = StreamState::new("c", "raw.trades");
         state.next = next.iter().copied().collect();
+        let table = TableView {
+            size: TableSize::default(),
+            state: Ok(state),
+            undecodable: Undecodable::default(),
+        };
+        let log = log.iter().map(|&(p, start, end)| (p, OffsetRange::new(start, end)));
         TopicView {
-            topic: Topic::of("raw.trades"),
-            table: Some(TableView {
-                size: TableSize::default(),
-                state: Ok(state),
-            }),
-            log: Some(
-                log.iter()
-                    .map(|&(p, start, end)| (p, OffsetRange::new(start, end)))
-                    .collect(),
-            ),
-            identity: None,
+            log: Some(log.collect()),
+            ..TopicView::of(&Topic::of("raw.trades"), Some(table))
         }
     }
 

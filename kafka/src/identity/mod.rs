@@ -14,8 +14,9 @@ use tapehouse_core::identity::TopicIdentity;
 use tokio::sync::oneshot;
 
 use crate::KafkaSettings;
-use crate::access::AccessError;
+use crate::access::{AccessError, Unanswered};
 use crate::consumer::{ConsumerError, LogContext};
+use native::Described;
 
 /// Longest wait for Kafka's answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,9 +49,10 @@ impl Identities {
             .client_config(&base, &[("enable.auto.commit", "false")])
             .create_with_context(LogContext::default())?;
         let (questions, waiting) = sync_channel(WAITING);
+        let settings = settings.clone();
         std::thread::Builder::new()
             .name("topic-ids".into())
-            .spawn(move || serve(&client, &waiting))
+            .spawn(move || serve(&client, &settings, &waiting))
             .map_err(|error| KafkaError::ClientCreation(format!("no thread could be started: {error}")))?;
         Ok(Self { questions })
     }
@@ -72,7 +74,7 @@ impl Identities {
 }
 
 /// Answers until the last handle is gone. Questions that came in meanwhile are put to Kafka together.
-fn serve(client: &BaseConsumer<LogContext>, waiting: &Receiver<Question>) {
+fn serve(client: &BaseConsumer<LogContext>, settings: &KafkaSettings, waiting: &Receiver<Question>) {
     let (mut is_silent, mut broker) = (false, None);
     loop {
         let first = match waiting.recv_timeout(IDLE) {
@@ -83,7 +85,8 @@ fn serve(client: &BaseConsumer<LogContext>, waiting: &Receiver<Question>) {
         if let Some(first) = first {
             let mut questions = vec![first];
             questions.extend(waiting.try_iter().take(WAITING));
-            answer(client, questions, &mut broker, &mut is_silent);
+            let described = describe(client, settings, &questions, &mut broker);
+            answer(questions, &described, &mut is_silent);
         }
         hear(client);
     }
@@ -97,34 +100,34 @@ fn hear(client: &BaseConsumer<LogContext>) {
     }
 }
 
-/// `broker` is the one that answered last, asked again until it fails.
-fn answer(client: &BaseConsumer<LogContext>, questions: Vec<Question>, broker: &mut Option<i32>, is_silent: &mut bool) {
+/// What Kafka says of all topics that are asked about. `broker` is the one that answered last, asked again until it fails.
+fn describe(
+    client: &BaseConsumer<LogContext>,
+    settings: &KafkaSettings,
+    questions: &[Question],
+    broker: &mut Option<i32>,
+) -> Result<Described, Unanswered> {
     let names: BTreeSet<&str> = questions.iter().map(|question| question.topic.as_str()).collect();
     let names: Vec<CString> = names.into_iter().filter_map(|name| CString::new(name).ok()).collect();
-    let any = match *broker {
-        Some(broker) => Ok(broker),
-        None => any_broker(client, &questions[0].topic),
+    let asked = match broker.take() {
+        Some(broker) => broker,
+        None => any_broker(client, settings, &questions[0].topic)?,
     };
-    let described =
-        any.and_then(|broker| native::describe(client, broker, &names, TIMEOUT).map(|found| (broker, found)));
-    *broker = described.as_ref().ok().map(|(broker, _)| *broker);
     let heard = &client.context().heard;
-    let refusal = match &described {
-        Ok(_) => {
-            heard.clear();
-            None
-        }
-        Err(_) => {
-            hear(client);
-            heard.recent()
-        }
-    };
+    let described = native::describe(client, asked, &names, TIMEOUT).map_err(|error| {
+        hear(client);
+        heard.cause(error, settings)
+    })?;
+    heard.clear();
+    *broker = Some(asked);
+    Ok(described)
+}
+
+fn answer(questions: Vec<Question>, described: &Result<Described, Unanswered>, is_silent: &mut bool) {
     for Question { topic, answer } in questions {
-        let found = match &described {
-            Err(error) => Err(refusal
-                .clone()
-                .map_or_else(|| error.clone().into(), ConsumerError::from)),
-            Ok((_, described)) => match described.topics.get(&topic) {
+        let found = match described {
+            Err(unanswered) => Err(unanswered.clone().into()),
+            Ok(described) => match described.topics.get(&topic) {
                 None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {
                     Err(ConsumerError::TopicAbsent(topic))
                 }
@@ -147,10 +150,12 @@ fn answer(client: &BaseConsumer<LogContext>, questions: Vec<Question>, broker: &
 }
 
 /// Id of a broker that answers.
-fn any_broker(client: &BaseConsumer<LogContext>, topic: &str) -> Result<i32, KafkaError> {
-    let metadata = client.fetch_metadata(Some(topic), TIMEOUT)?;
+fn any_broker(client: &BaseConsumer<LogContext>, settings: &KafkaSettings, topic: &str) -> Result<i32, Unanswered> {
+    let fetch = |timeout| client.fetch_metadata(Some(topic), timeout);
+    let metadata = client.context().heard.ask(settings, TIMEOUT, fetch, || hear(client))?;
     let broker = metadata.brokers().first().map(|broker| broker.id());
-    broker.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable))
+    let none = KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerNotAvailable);
+    broker.ok_or(Unanswered::Kafka(none))
 }
 
 #[cfg(test)]

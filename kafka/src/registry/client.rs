@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, DATE};
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use tapehouse_core::clock::{Sighting, http_date_ms, now_ms};
+use tapehouse_core::clock::{Sighting, now_ms};
 use url::{Host, Url};
 
 use super::cache::{Caches, UNKNOWN_RECHECK};
@@ -190,13 +190,8 @@ impl RegistryClient {
             .headers()
             .get(DATE)
             .filter(|_| !response.headers().contains_key(AGE));
-        let theirs_ms = date.and_then(|date| date.to_str().ok()).and_then(http_date_ms);
-        Ok(theirs_ms.map(|theirs_ms| Sighting {
-            theirs_ms,
-            resolution_ms: 1000,
-            asked_ms,
-            answered_ms,
-        }))
+        let date = date.and_then(|date| date.to_str().ok());
+        Ok(date.and_then(|date| Sighting::of_http_date(date, asked_ms, answered_ms)))
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use iceberg::io::FileIO;
+use tapehouse_core::clock::Sighting;
 
 use crate::error::LakeError;
 pub use batch::Batch;
@@ -88,6 +89,17 @@ impl Warehouse {
     /// Writes new files below `folder` that become durable together.
     pub fn batch(&self, folder: &str) -> Batch {
         Batch::below(&self.stores, folder)
+    }
+
+    /// A look at the clock of the server that holds the warehouse; `None` where it lies on a file system, or the server tells no time.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn clock(&self) -> Result<Option<Sighting>, LakeError> {
+        match self.is_local(&self.root) {
+            true => Ok(None),
+            false => Ok(self.stores.s3.clients().clock().await?),
+        }
     }
 
     /// Makes sure that files can be written into `folders`, durably. S3 knows no folders.

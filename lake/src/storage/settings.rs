@@ -86,6 +86,12 @@ impl S3Settings {
         Ok(Some(url))
     }
 
+    /// Whether the endpoint is one of this machine.
+    pub(super) fn is_on_this_machine(&self) -> bool {
+        let endpoint = self.checked_endpoint().ok().flatten();
+        endpoint.is_some_and(|url| url.host().is_some_and(|host| is_loopback(&host)))
+    }
+
     pub(super) fn region(&self) -> &str {
         self.region.as_deref().unwrap_or(DEFAULT_REGION)
     }

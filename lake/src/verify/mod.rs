@@ -3,7 +3,6 @@
 
 mod files;
 mod history;
-mod ranged;
 mod rows;
 
 use std::collections::BTreeMap;

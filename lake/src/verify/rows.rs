@@ -18,9 +18,10 @@ use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId};
 use tapehouse_core::state::StreamState;
 
 use super::files::LiveFile;
-use super::ranged::{RangedFile, ReadError};
 use super::{PartitionReport, Violation};
 use crate::commit::{FirstOffsets, Gaps};
+use crate::find::leaf;
+use crate::ranged::{RangedFile, ReadError};
 
 const BATCH_ROWS: usize = 65_536;
 /// Offsets named in one violation; the others are counted.
@@ -288,18 +289,5 @@ impl Scan {
 
 /// The leaf columns of the coordinates, found by Iceberg's field id, else by name; `None` when one is not there.
 fn leaf_columns(parquet: &SchemaDescriptor, schema: &Schema) -> Option<Vec<usize>> {
-    let leaf = |name: &str| {
-        let id = schema.field_id_by_name(name)?;
-        let by_id = parquet.columns().iter().position(|column| {
-            let info = column.self_type().get_basic_info();
-            info.has_id() && info.id() == id
-        });
-        by_id.or_else(|| {
-            parquet
-                .columns()
-                .iter()
-                .position(|column| column.path().string() == name)
-        })
-    };
-    COLUMNS.iter().map(|name| leaf(name)).collect()
+    COLUMNS.iter().map(|name| leaf(parquet, schema, name)).collect()
 }

@@ -28,6 +28,16 @@ async fn client_credentials_become_a_token_and_are_not_shown() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_tells_the_time() {
+    let Some(rig) = Rig::new(Kind::Rest).await else { return };
+    let seen = rig.lake.clock().await.unwrap().unwrap();
+    assert!(
+        seen.least_ahead_ms() < 1000 && seen.least_behind_ms() < 1000,
+        "{seen:?}"
+    );
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_said() {
     for (uri, word) in [

@@ -16,6 +16,22 @@ async fn place() -> Option<(Place, Warehouse)> {
     Some((place, warehouse))
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_tells_the_time() {
+    let Some((place, warehouse)) = place().await else {
+        return;
+    };
+    let seen = warehouse.clock().await.unwrap().unwrap();
+    assert!(
+        seen.least_ahead_ms() < 1000 && seen.least_behind_ms() < 1000,
+        "{seen:?}"
+    );
+    let mut away = place.settings.s3.clone();
+    away.endpoint = Some("http://127.0.0.1:1".to_owned());
+    let away = Warehouse::at(&place.settings.warehouse, &away).unwrap();
+    assert!(away.clock().await.unwrap_err().is_retryable());
+}
+
 /// `size` bytes that differ from block to block.
 fn content(size: usize) -> Vec<u8> {
     (0..size).map(|index| (index / 7 + index / MIB) as u8).collect()

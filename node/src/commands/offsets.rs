@@ -55,12 +55,13 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         Some(Action::Rebuild(args)) => return repair::rebuild::run(args, global).await,
         None => {}
     }
-    let answer = super::look_at(&args.topics, &args.node, global).await?;
+    let looked = super::look_at(&args.topics, &args.node, global).await?;
+    let answer = &looked.answer;
     match global.output {
         OutputFormat::Json => print_json(&json!({ "topics": answer.topics.iter().map(as_json).collect::<Vec<_>>() })),
         OutputFormat::Table => print(&as_table(&answer.topics)),
     }
-    Ok(Exit::Ok)
+    looked.end(Exit::Ok)
 }
 
 fn as_json(topic: &v1::TopicOffsets) -> Value {
@@ -116,6 +117,7 @@ fn as_table(topics: &[v1::TopicOffsets]) -> String {
             let dash = || "-".to_owned();
             let why = match topic.in_kafka {
                 Some(_) => "no such topic in Kafka",
+                None if topic.reasons.iter().any(|reason| reason.code == "kafka_authorization") => "not permitted",
                 None => "Kafka does not answer",
             };
             table.row([topic.topic.clone(), dash(), dash(), dash(), dash(), why.to_owned()]);

@@ -74,8 +74,9 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     logs::init_above(live.clone(), config.log_format, filter);
     let mut signals = StopSignals::listen().map_err(Failure::failed)?;
     let started = Instant::now();
+    let mut denied = None;
     if args.until_caught_up {
-        topics = reachable(&config, topics, &live).await?;
+        (topics, denied) = reachable(&config, topics, &live).await?;
     }
     let mut settings = node_settings(&config, &topics)?;
     settings.cut_at_end = args.until_caught_up;
@@ -108,7 +109,11 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     if args.until_caught_up || global.output == OutputFormat::Json {
         show(&progress, seconds, global.output);
     }
-    end
+    match (end, denied) {
+        // All others are done: what is left is the failure of these.
+        (Ok(Exit::Ok), Some(denied)) => Err(denied),
+        (end, _) => end,
+    }
 }
 
 /// The push gateway's task, where one is configured.
@@ -124,13 +129,21 @@ fn pusher(config: &Config, pipeline: &Pipeline) -> Result<Option<Pusher>, Failur
 }
 
 /// The topics that can be caught up with now. An answer is asked of Kafka, the registry and the catalog first: a run that
-/// is to end must not wait for ever.
-async fn reachable(config: &Config, topics: Vec<Topic>, live: &Live) -> Result<Vec<Topic>, Failure> {
+/// is to end must not wait for ever. Topics that the user may not read are left out; the failure names them.
+async fn reachable(config: &Config, topics: Vec<Topic>, live: &Live) -> Result<(Vec<Topic>, Option<Failure>), Failure> {
     Lake::open(lake_settings(config)?)
         .await
         .map_err(|error| lake_failure(&error))?;
     let registry = registry_client(config)?;
-    let views = look(&topics, None, &kafka_settings(config)?).await?;
+    let mut views = look(&topics, None, &kafka_settings(config)?).await?;
+    let denied = super::not_permitted(&views);
+    views.retain(|view| view.refusal.is_none());
+    if let (Some(denied), true) = (&denied, views.is_empty()) {
+        return Err(denied.clone());
+    }
+    if let Some(denied) = &denied {
+        live.note(&format!("{}: the others go on", denied.message));
+    }
     if let Some(topic) = topics.first() {
         let subject = format!("{}-value", topic.topic);
         registry
@@ -140,7 +153,7 @@ async fn reachable(config: &Config, topics: Vec<Topic>, live: &Live) -> Result<V
     }
     let (there, absent): (Vec<_>, Vec<_>) = views.into_iter().partition(|view| view.log.is_some());
     if there.is_empty() {
-        let names: Vec<&str> = topics.iter().map(|topic| topic.topic.as_str()).collect();
+        let names: Vec<&str> = absent.iter().map(|view| view.topic.topic.as_str()).collect();
         return Err(
             Failure::failed(format!("Kafka has none of the topics {}", names.join(", ")))
                 .code("topic_absent")
@@ -153,7 +166,7 @@ async fn reachable(config: &Config, topics: Vec<Topic>, live: &Live) -> Result<V
             view.topic.topic
         ));
     }
-    Ok(there.into_iter().map(|view| view.topic).collect())
+    Ok((there.into_iter().map(|view| view.topic).collect(), denied))
 }
 
 /// Watches until the end that `until_caught_up` asks for or a signal; says how it ended.

@@ -28,6 +28,19 @@ pub enum Origin {
     Default,
 }
 
+impl Origin {
+    /// The layer: what comes from a higher one wins.
+    pub(super) fn layer(&self) -> u8 {
+        match self {
+            Self::Flag(_) => 4,
+            Self::Env(_) => 3,
+            Self::DotEnv { .. } => 2,
+            Self::File { .. } => 1,
+            Self::Default => 0,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

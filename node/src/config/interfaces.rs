@@ -1,5 +1,6 @@
 //! Where a node listens and how a command reaches one: who may, from where, under which protection.
 
+use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -173,14 +174,7 @@ pub fn grpc(resolved: &Resolved, insecure: bool, faults: &mut Vec<Fault>) -> Opt
 /// How to reach a node; `None` where commands read tables and Kafka themselves.
 pub fn client(resolved: &Resolved, insecure: bool, faults: &mut Vec<Fault>) -> Option<Client> {
     let path = |key: &str| resolved.text(key).map(PathBuf::from);
-    let token = match (resolved.text("client.token"), path("client.token_file")) {
-        (Some(_), Some(_)) => {
-            faults.push(resolved.fault("client.token_file", "is set, and client.token too: give either"));
-            None
-        }
-        (Some(token), None) => Some(ClientToken::Value(Secret::new(token))),
-        (None, file) => file.map(ClientToken::File),
-    };
+    let token = client_token(resolved, faults);
     let identity = match (path("client.certificate"), path("client.key")) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
@@ -206,6 +200,28 @@ pub fn client(resolved: &Resolved, insecure: bool, faults: &mut Vec<Fault>) -> O
         identity,
         timeout: Duration::from_millis(resolved.integer("client.timeout_ms")?),
     })
+}
+
+/// The token that is to be shown: itself or its file, whichever comes from the higher layer.
+fn client_token(resolved: &Resolved, faults: &mut Vec<Fault>) -> Option<ClientToken> {
+    let layer = |key: &str| resolved.get(key).map(|(_, origin)| origin.layer());
+    let value = resolved
+        .text("client.token")
+        .map(|token| ClientToken::Value(Secret::new(token)));
+    let file = resolved
+        .text("client.token_file")
+        .map(|file| ClientToken::File(PathBuf::from(file)));
+    match layer("client.token").cmp(&layer("client.token_file")) {
+        Ordering::Greater => value,
+        Ordering::Less => file,
+        Ordering::Equal => {
+            if value.is_some() {
+                let reason = "is set, and client.token too, both at the same place: give either";
+                faults.push(resolved.fault("client.token_file", reason));
+            }
+            None
+        }
+    }
 }
 
 /// Whether nobody else can read what is sent to `endpoint`.

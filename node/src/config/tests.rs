@@ -279,3 +279,26 @@ fn the_profiles_in_deploy_are_valid() {
         assert!(config.is_ok(), "{profile}: {}", config.unwrap_err());
     }
 }
+
+#[test]
+fn of_two_tokens_the_higher_layer_counts() {
+    let toml = |key: &str| format!("[client]\nendpoint = \"https://node-1:50051\"\n{key} = \"/in/the/file\"\n");
+    let of = |toml: &str, env: &[(&str, &str)], set: &[(&str, &str)]| {
+        let env: Vec<_> = ENV.iter().chain(env).copied().collect();
+        load(toml, &env, set).unwrap().client.unwrap().token.unwrap()
+    };
+    let (variable, flag) = (("TAPEHOUSE__CLIENT__TOKEN", "of-env"), ("client.token", "of-flag"));
+    let is_value =
+        |token: &ClientToken, expected: &str| matches!(token, ClientToken::Value(value) if value.reveal() == expected);
+    let is_file =
+        |token: &ClientToken, expected: &str| matches!(token, ClientToken::File(file) if file == Path::new(expected));
+    assert!(is_value(&of(&toml("token_file"), &[], &[flag]), "of-flag"));
+    assert!(is_value(&of(&toml("token_file"), &[variable], &[]), "of-env"));
+    assert!(is_file(
+        &of(&toml("token"), &[variable], &[("client.token_file", "/of/flag")]),
+        "/of/flag"
+    ));
+    assert!(is_file(&of(&toml("token_file"), &[], &[]), "/in/the/file"));
+    let both = format!("{}token = \"x\"\n", toml("token_file"));
+    assert_fault(&both, "client.token_file", "at the same place");
+}

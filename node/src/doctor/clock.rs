@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tapehouse_core::clock::{MOST_AHEAD_MS, Sighting};
-use tapehouse_lake::Lake;
+use tapehouse_lake::{Lake, Warehouse};
 
 use super::{Check, Finding, Found};
 use crate::config::Config;
@@ -24,8 +24,13 @@ async fn ask(config: &Config) -> Found {
         let lake = Lake::open_existing(lake_settings(config).ok()?).await.ok()?;
         lake.clock().await.ok()?
     };
-    let (registry, catalog) = tokio::join!(of_registry, of_catalog);
-    let seen = [("registry", registry), ("catalog", catalog)];
+    let of_warehouse = async {
+        let settings = lake_settings(config).ok()?;
+        let warehouse = Warehouse::at(&settings.warehouse, &settings.s3).ok()?;
+        warehouse.clock().await.ok()?
+    };
+    let (registry, catalog, warehouse) = tokio::join!(of_registry, of_catalog, of_warehouse);
+    let seen = [("registry", registry), ("catalog", catalog), ("warehouse", warehouse)];
     judge(
         &seen
             .into_iter()

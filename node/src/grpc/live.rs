@@ -10,8 +10,12 @@ use tapehouse_proto::v1;
 use super::logs::{Log, Seen};
 use crate::answer;
 use crate::config::Topic;
-use crate::diagnosis::{Diagnosis, Standing, diagnose};
-use crate::view::{TableView, TopicView};
+use crate::diagnosis::{Diagnosis, Standing, beside, diagnose};
+use crate::reason::Reason;
+use crate::view::{Reader, TableView, TopicView};
+
+/// Waits for memory that are shorter are not worth a word, in milliseconds.
+const MEMORY_WAIT_SAID_MS: i64 = 2_000;
 
 /// A topic as table, Kafka and the node that reads it show it.
 pub fn topic(
@@ -24,10 +28,10 @@ pub fn topic(
 ) -> v1::TopicOffsets {
     let (cluster, node) = about;
     let mut view = TopicView {
-        topic: topic.clone(),
-        table,
-        log: None,
         identity: seen.identity,
+        open: seen.open,
+        reader: Reader::Runs,
+        ..TopicView::of(topic, table)
     };
     let is_known = !matches!(seen.log, Log::Unknown);
     view.log = match seen.log {
@@ -43,24 +47,7 @@ pub fn topic(
             Some(ends)
         }
     };
-    let diagnosis = match live.map(|live| &live.state) {
-        Some(TopicState::Stopped(stopped)) => Diagnosis {
-            standing: Standing::Halted,
-            reason: format!("[{}] {}", stopped.code, stopped.message),
-            is_stale: true,
-        },
-        Some(TopicState::Retrying { code, error, attempt }) => Diagnosis {
-            standing: Standing::Behind,
-            reason: format!("attempt {attempt} failed and is repeated: [{code}] {error}"),
-            is_stale: is_known && diagnose(&view, cluster, now_ms).is_stale,
-        },
-        _ if is_known => diagnose(&view, cluster, now_ms),
-        _ => Diagnosis {
-            standing: Standing::Waiting,
-            reason: "Kafka does not answer".to_owned(),
-            is_stale: false,
-        },
-    };
+    let diagnosis = diagnosed(&view, live, is_known, cluster, now_ms);
     let mut answer = answer::topic(&view, &diagnosis);
     if !is_known {
         answer.in_kafka = None;
@@ -78,6 +65,45 @@ pub fn topic(
         answer.freshness = freshness(&live.freshness);
     }
     answer
+}
+
+/// How the topic stands; what the node knows comes first.
+fn diagnosed(view: &TopicView, live: Option<&TopicProgress>, is_known: bool, cluster: &str, now_ms: i64) -> Diagnosis {
+    let mut diagnosis = match live.map(|live| &live.state) {
+        Some(TopicState::Stopped(stopped)) => Diagnosis {
+            reason: format!("[{}] {}", stopped.code, stopped.message),
+            ..Diagnosis::halted(stopped.code, stopped.message.clone())
+        },
+        Some(TopicState::Retrying { code, error, attempt }) => {
+            let is_stale = is_known && diagnose(view, cluster, now_ms).is_stale;
+            Diagnosis {
+                reason: format!("attempt {attempt} failed and is repeated: [{code}] {error}"),
+                ..Diagnosis::because(Standing::Behind, is_stale, Reason::new(code, error.clone()))
+            }
+        }
+        _ if is_known => return with_trouble(diagnose(view, cluster, now_ms), live, now_ms),
+        _ => Diagnosis::because(Standing::Waiting, false, Reason::new("kafka", "Kafka does not answer")),
+    };
+    diagnosis.reasons.extend(beside(view, now_ms));
+    with_trouble(diagnosis, live, now_ms)
+}
+
+/// Adds what the pipeline has not got over yet, though it seems to run.
+fn with_trouble(mut diagnosis: Diagnosis, live: Option<&TopicProgress>, now_ms: i64) -> Diagnosis {
+    let Some(live) = live else { return diagnosis };
+    if let Some(trouble) = &live.trouble
+        && diagnosis.reasons.iter().all(|reason| reason.code != trouble.code)
+    {
+        let message = format!("attempt {} failed: {}", trouble.attempt, trouble.error);
+        diagnosis.reasons.insert(0, Reason::new(trouble.code, message));
+    }
+    if let Some(since_ms) = live
+        .waits_for_memory_since_ms
+        .filter(|since| now_ms - since > MEMORY_WAIT_SAID_MS)
+    {
+        diagnosis.reasons.push(Reason::memory_wait(since_ms, now_ms));
+    }
+    diagnosis
 }
 
 fn stop(stopped: &PartitionStopped) -> v1::PartitionStop {
@@ -126,11 +152,11 @@ fn duration(ms: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use tapehouse_actors::TopicStopped;
+    use tapehouse_actors::{TopicStopped, Trouble};
     use tapehouse_core::state::StreamState;
 
     use super::*;
-    use crate::view::TableSize;
+    use crate::view::{TableSize, Undecodable};
 
     const NOW: i64 = 1_000_000_000;
 
@@ -143,12 +169,13 @@ mod tests {
                 ..TableSize::default()
             },
             state: Ok(recorded),
+            undecodable: Undecodable::default(),
         };
         let live = TopicProgress {
             state,
             ..TopicProgress::default()
         };
-        let seen = Seen { log, identity: None };
+        let seen = Seen { log, ..Seen::default() };
         topic(
             &Topic::of("raw.trades"),
             Some(table),
@@ -206,5 +233,26 @@ mod tests {
         assert!(behind.reason.contains("away"), "{}", behind.reason);
         assert_eq!(of(Log::Unknown, TopicState::Starting).standing(), v1::Standing::Waiting);
         assert_eq!(of(Log::Absent, TopicState::Starting).in_kafka, Some(false));
+    }
+    #[test]
+    fn what_failed_stays_a_reason_until_it_has_healed() {
+        let now = |trouble: bool, memory_since: Option<i64>| {
+            let live = TopicProgress {
+                state: TopicState::Running,
+                trouble: trouble.then(|| Trouble {
+                    code: "registry",
+                    error: "away".into(),
+                    attempt: 2,
+                }),
+                waits_for_memory_since_ms: memory_since,
+                ..TopicProgress::default()
+            };
+            let diagnosis = Diagnosis::new(Standing::CatchingUp, false, "x");
+            let reasons = with_trouble(diagnosis, Some(&live), NOW).reasons;
+            reasons.iter().map(|reason| reason.code).collect::<Vec<_>>()
+        };
+        assert_eq!(now(true, None), ["registry"]);
+        assert_eq!(now(false, Some(NOW - 5000)), ["memory_wait"]);
+        assert_eq!(now(false, Some(NOW - 10)), [""; 0]);
     }
 }

@@ -10,13 +10,17 @@ use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::{ConsumerError, TopicReader};
 
 use tapehouse_kafka::identity::Identities;
+use tapehouse_kafka::look::{LogLook, OpenTransaction, Sees};
 
+use crate::transactions::open_transactions_by;
 use crate::view::log_reader;
 
 /// Longest wait for Kafka's answer; what comes later is there for the next request.
 const WAIT: Duration = Duration::from_secs(2);
 /// Longest wait of the client's own for one partition.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often open transactions are looked for, while somebody asks.
+const TRANSACTIONS_EVERY: Duration = Duration::from_secs(5);
 /// What was known this long ago is no longer told.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 
@@ -37,9 +41,20 @@ pub enum Log {
 #[derive(Default)]
 struct Topic {
     /// Held while Kafka is asked, so that nobody else asks meanwhile.
-    reader: Mutex<Option<TopicReader>>,
+    clients: Mutex<Clients>,
     latest: Mutex<Option<(Instant, Log)>>,
+    open: Mutex<Open>,
 }
+
+#[derive(Default)]
+struct Clients {
+    reader: Option<TopicReader>,
+    look: Option<LogLook>,
+    looked_at: Option<Instant>,
+}
+
+/// Transactions that keep records from being visible.
+type Open = BTreeMap<PartitionId, OpenTransaction>;
 
 /// What Kafka says about one topic.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +63,8 @@ pub struct Seen {
     pub log: Log,
     /// Which topic it is; `None` where Kafka does not say.
     pub identity: Option<TopicIdentity>,
+    /// Transactions that keep records from being visible, as they were some seconds ago.
+    pub open: BTreeMap<PartitionId, OpenTransaction>,
 }
 
 /// The logs of a node's topics.
@@ -87,7 +104,8 @@ impl Logs {
         }
         let seen = self.topics.iter().zip(identities).map(|((name, topic), identity)| {
             let log = topic.known(started);
-            (name.clone(), Seen { log, identity })
+            let open = topic.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            (name.clone(), Seen { log, identity, open })
         });
         seen.collect()
     }
@@ -101,18 +119,18 @@ impl Logs {
 
 impl Topic {
     fn ask(&self, kafka: &KafkaSettings, name: &str) {
-        let mut reader = match self.reader.try_lock() {
-            Ok(reader) => reader,
+        let mut clients = match self.clients.try_lock() {
+            Ok(clients) => clients,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        let asked = match reader.take() {
+        let asked = match clients.reader.take() {
             Some(reader) => Ok(reader),
             None => log_reader(kafka, name),
         };
         let ends = asked.and_then(|opened| {
             let ends = opened.log_ends(KAFKA_TIMEOUT);
-            *reader = Some(opened);
+            clients.reader = Some(opened);
             ends
         });
         let log = match ends {
@@ -123,7 +141,31 @@ impl Topic {
                 return;
             }
         };
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), log));
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), log.clone()));
+        if let Log::Known(ends) = &log {
+            self.ask_for_transactions(&mut clients, kafka, name, ends);
+        }
+    }
+
+    /// Now and then: it takes a request for each partition.
+    fn ask_for_transactions(
+        &self,
+        clients: &mut Clients,
+        kafka: &KafkaSettings,
+        name: &str,
+        ends: &BTreeMap<PartitionId, OffsetRange>,
+    ) {
+        if clients.looked_at.is_some_and(|at| at.elapsed() < TRANSACTIONS_EVERY) {
+            return;
+        }
+        if clients.look.is_none() {
+            clients.look = LogLook::open(kafka, name, Sees::Everything).ok();
+        }
+        if let Some(look) = &clients.look {
+            let open = open_transactions_by(look, ends);
+            *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
+        }
+        clients.looked_at = Some(Instant::now());
     }
 
     fn known(&self, since: Instant) -> Log {

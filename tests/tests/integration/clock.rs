@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tapehouse_tests::{Error, Feed, Node, NodeOptions, Site, await_that, run, stack};
 
+use crate::status::{demand, status};
 use crate::support::{PATIENCE, await_rows, equal, forever, site, stays, with};
 
 /// The library that shifts a process's clock, built into `folder`.
@@ -67,6 +68,7 @@ fn two_minutes_ahead_nothing_is_committed_until_the_clock_is_right() {
             Ok(node.log().contains("clock_ahead"))
         })?;
         stays(Duration::from_secs(4), || site.progress(&topic.table))?;
+        demand(&status(&site, "a")?, "clock_ahead", "ahead")?;
         set("0   ")?;
         await_rows(&site, &topic, &mut node, 1000)?;
         // The clock steps while the node runs.

@@ -10,6 +10,7 @@ use tapehouse_tests::{
     Disk, Error, Feed, Footing, Node, Servers, Site, Topic, await_that, fill_disk, free_disk, run, stack,
 };
 
+use crate::status::{demand, status};
 use crate::support::{PATIENCE, await_rows, equal, forever, left_out, site, stays, with};
 
 /// Mounts a disk of `mib`; where that may not be done, the test says so and ends.
@@ -90,6 +91,7 @@ fn a_full_warehouse_disk_is_waited_for_and_other_topics_go_on() {
         await_code(&mut node, "disk_full")?;
         await_rows(&site, &topics[1], &mut node, 21_000)?;
         stays(Duration::from_secs(2), || site.progress(&topics[0].table))?;
+        demand(&status(&site, "a")?, "disk_full", "")?;
         equal("partial files", data_files(disk.folder())?.1, 0)?;
         free_disk(disk.folder())?;
         await_rows(&site, &topics[0], &mut node, 21_000)?;
@@ -118,6 +120,7 @@ fn a_read_only_warehouse_is_waited_for() {
         disk.set_read_only(true)?;
         feed.produce(&topic.topic, 1000, &["--first", "1000"])?;
         await_code(&mut node, "read_only")?;
+        demand(&status(&site, "a")?, "read_only", "")?;
         disk.set_read_only(false)?;
         await_rows(&site, &topic, &mut node, 2000)?;
         drop(node);

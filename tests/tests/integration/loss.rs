@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tapehouse_tests::{Error, Feed, Node, NodeOptions, Site, Topic, stack};
 
+use crate::status::{demand, status};
 use crate::support::{PATIENCE, await_rows, equal, forever, site, stays, with};
 
 /// Starts a node that has to stop over lost offsets; its log.
@@ -72,6 +73,7 @@ fn a_lost_partition_stops_alone() {
             - lost;
         await_rows(&site, &topic, &mut node, 6500 - lost - more)?;
         equal("rows", rows(&site, &topic), 6500 - lost - more)?;
+        demand(&status(&site, "a")?, "offset_lost", "partition 0")?;
         let ready = node.get("/readyz")?;
         if !(ready.contains("503") && ready.contains("[offset_lost] partition 0")) {
             return Err(Error::unexpected(format!("/readyz does not name it: {ready}")));

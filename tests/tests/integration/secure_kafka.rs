@@ -63,6 +63,20 @@ impl Secured {
         run(produce)?.expect(&[0]).map(|_| ())
     }
 
+    fn produce_more(&self, servers: &Servers, topic: &Topic) -> Result<(), Error> {
+        let mut produce = servers.tools().python("feeds/produce.py");
+        produce.args(["--bootstrap", self.0.address(), "--registry", servers.registry()]);
+        produce.args([
+            "--topic",
+            &topic.topic,
+            "--count",
+            &RECORDS.to_string(),
+            "--first",
+            &RECORDS.to_string(),
+        ]);
+        run(produce)?.expect(&[0]).map(|_| ())
+    }
+
     /// Arguments that send a command to `listener`: the address comes by flag, all else stands in the file.
     fn at(&self, listener: &str) -> Result<[String; 2], Error> {
         let address = format!("kafka.bootstrap_servers={}", self.value(listener)?);
@@ -152,11 +166,10 @@ const REFUSALS: [(&str, &str, &str, &str, &str); 10] = [
         "TLS",
         "security_protocol = \"SSL\"\nssl_ca_location = \"CERTS/stranger.pem\"\n",
         "kafka_tls",
-        // The finer cause is named only where the consumer's own client is refused first.
-        "certificate",
+        "self-signed certificate",
     ),
-    ("expired", "EXPIRED", TLS, "kafka_tls", "certificate"),
-    ("other-host", "OTHER_HOST", TLS, "kafka_tls", "certificate"),
+    ("expired", "EXPIRED", TLS, "kafka_tls", "certificate has expired"),
+    ("other-host", "OTHER_HOST", TLS, "kafka_tls", "mismatch"),
     (
         "no-certificate",
         "MTLS",
@@ -267,7 +280,24 @@ fn a_topic_without_permission_leaves_the_others_alone() {
             "restarts of the open topic",
             node.log().contains("topic=\"secure.open\" code="),
             false,
-        )
+        )?;
+        drop(node);
+        // What ends does the others too, and then names the one that is left.
+        secured.produce_more(servers, &open)?;
+        let at = secured.at("SASL_TLS")?;
+        let run = site
+            .command(&["run", "--until-caught-up", &at[0], &at[1]])?
+            .expect(&[4])?;
+        let rows = site.progress(&open.table).map_or(0, |progress| progress.rows);
+        equal("rows of the open topic", rows, 2 * RECORDS)?;
+        for command in ["status", "offsets"] {
+            let output = site.command(&[command, &at[0], &at[1]])?.expect(&[4])?;
+            equal("the open topic is shown", output.stdout.contains(&open.topic), true)?;
+            equal("the cause", output.stderr.contains("[kafka_authorization]"), true)?;
+            equal("the topic's name", output.stderr.contains(&closed.topic), true)?;
+        }
+        let is_named = run.stderr.contains("[kafka_authorization]") && run.stderr.contains(&closed.topic);
+        equal("the run names the closed topic", is_named, true)
     });
 }
 

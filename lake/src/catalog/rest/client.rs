@@ -7,11 +7,13 @@ use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tapehouse_core::clock::Sighting;
 use tapehouse_core::secret::Secret;
 
 use super::auth::Authenticator;
 use super::error::RestError;
 use super::wire::ErrorAnswer;
+use crate::http_clock;
 
 /// Largest answer that shows a table, in bytes.
 pub(super) const MAX_TABLE_ANSWER_BYTES: usize = 64 << 20;
@@ -131,6 +133,13 @@ impl RestClient {
             }
             result => result,
         }
+    }
+
+    /// A look at the server's clock; `None` where it tells none. Whether it lets us in does not matter.
+    pub(super) async fn clock(&self) -> Result<Option<Sighting>, RestError> {
+        let request = Request::get("the catalog's time", vec!["v1", "config"]);
+        let look = http_clock::look(self.http.head(self.url(&request))).await;
+        look.map_err(|error| RestError::transport(self.base.authority(), error))
     }
 
     /// A token that cannot be had is no lost answer: nothing was sent to the catalog.

@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
+use tapehouse_core::clock::Sighting;
 
 use super::{CommitBackend, Creation, Pointer, Swap, SwapError};
 use crate::error::LakeError;
@@ -231,5 +232,9 @@ impl CommitBackend for RestBackend {
 
     async fn list(&self) -> Result<Vec<TableName>, LakeError> {
         self.all_tables().await.map_err(LakeError::rest("listing the tables"))
+    }
+
+    async fn clock(&self) -> Result<Option<Sighting>, LakeError> {
+        self.client.clock().await.map_err(LakeError::rest("asking the time"))
     }
 }

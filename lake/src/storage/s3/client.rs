@@ -8,6 +8,9 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
+use tokio::sync::OnceCell;
+
+use super::clock;
 use crate::storage::error::{StorageError, StorageProblem};
 use crate::storage::settings::S3Settings;
 
@@ -45,6 +48,8 @@ const CREDENTIAL_VARIABLES: [(&str, AmazonS3ConfigKey); 6] = [
 pub(in crate::storage) struct S3Clients {
     settings: Arc<S3Settings>,
     buckets: Arc<Mutex<BTreeMap<String, Arc<Bucket>>>>,
+    /// Asks the time; made at its first use.
+    clock: Arc<OnceCell<reqwest::Client>>,
 }
 
 /// A bucket's client.
@@ -70,7 +75,18 @@ impl S3Clients {
         Self {
             settings: Arc::new(settings),
             buckets: Arc::default(),
+            clock: Arc::default(),
         }
+    }
+
+    pub(super) fn settings(&self) -> &S3Settings {
+        &self.settings
+    }
+
+    pub(super) async fn clock_client(&self) -> Result<&reqwest::Client, reqwest::Error> {
+        self.clock
+            .get_or_try_init(|| async { clock::client(&self.settings) })
+            .await
     }
 
     /// The client of `bucket`; made at its first use.

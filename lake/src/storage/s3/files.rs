@@ -43,6 +43,10 @@ impl S3Storage {
         Self { clients }
     }
 
+    pub(in crate::storage) fn clients(&self) -> &S3Clients {
+        &self.clients
+    }
+
     fn object(&self, action: &'static str, location: &str) -> Result<Object, StorageError> {
         let failed = |problem| StorageError::new(action, location, problem);
         let Place::S3 { bucket, key } = Place::of(location).map_err(failed)? else {

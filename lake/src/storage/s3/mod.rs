@@ -1,6 +1,7 @@
 //! Files in S3, through the crate `object_store`: requests are signed, timed out, and retried with backoff there.
 
 mod client;
+mod clock;
 mod fault;
 mod files;
 mod upload;

@@ -16,7 +16,7 @@ const FOOTER_BYTES: usize = 64 << 10;
 
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
     /// The warehouse.
     #[error(transparent)]
     Storage(#[from] iceberg::Error),
@@ -26,14 +26,14 @@ pub(super) enum ReadError {
 }
 
 /// A file and its size.
-pub(super) struct RangedFile {
+pub(crate) struct RangedFile {
     reader: Box<dyn FileRead>,
     size_bytes: u64,
 }
 
 impl RangedFile {
     /// Opens the file at `location`, whose manifest says that it has `size_bytes`.
-    pub(super) async fn open(io: &FileIO, location: &str, size_bytes: u64) -> Result<Self, iceberg::Error> {
+    pub(crate) async fn open(io: &FileIO, location: &str, size_bytes: u64) -> Result<Self, iceberg::Error> {
         let reader = io.new_input(location)?.reader().await?;
         Ok(Self { reader, size_bytes })
     }
