@@ -27,9 +27,9 @@ pub(crate) fn why_untrusted(settings: &KafkaSettings) -> Option<String> {
         .build()
         .ok()?;
     // A broker answers no HTTP: only a failed handshake is of interest.
-    let error = runtime
-        .block_on(client.get(format!("https://{server}/")).send())
-        .err()?;
+    let request = client.get(format!("https://{server}/"));
+    // Sent within the runtime: its time-out needs one from the start, and the thread that asks may have none.
+    let error = runtime.block_on(async { request.send().await }).err()?;
     let mut cause = error.source();
     let mut text = String::new();
     while let Some(inner) = cause {
@@ -44,4 +44,15 @@ pub(crate) fn why_untrusted(settings: &KafkaSettings) -> Option<String> {
         .contains("certificate verify failed")
         .then(|| text.rsplit_once('('))??;
     Some(why.trim_end_matches(')').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_without_a_runtime_may_ask() {
+        let unreachable = KafkaSettings::new("127.0.0.1:1");
+        assert_eq!(why_untrusted(&unreachable), None);
+    }
 }

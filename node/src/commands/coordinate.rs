@@ -29,19 +29,22 @@ pub(super) async fn run(name: &str, wanted: Wanted, node: &EndpointArgs, global:
     let mut facts = look_for(&config, topic, wanted).await?;
     let mut not_asked = Vec::new();
     if !facts.has_row() {
-        match of_topic(&config, topic).await {
-            Ok(looked) => {
-                let reasons = looked.answer.topics.iter().flat_map(|topic| &topic.reasons);
-                facts.reasons = reasons.filter_map(Reason::of).collect();
-            }
-            Err(failure) => not_asked.push(format!("how the topic stands: [{}] {}", failure.code, failure.message)),
-        }
         let failures = [
             ("the table", facts.table.as_ref().err()),
             ("Kafka", facts.log.as_ref().err()),
         ];
         for (whom, failure) in failures {
             not_asked.extend(failure.map(|failure| format!("{whom}: [{}] {}", failure.code, failure.message)));
+        }
+    }
+    // Where one of them is away, that is the reason.
+    if !facts.has_row() && not_asked.is_empty() {
+        match of_topic(&config, topic).await {
+            Ok(looked) => {
+                let reasons = looked.answer.topics.iter().flat_map(|topic| &topic.reasons);
+                facts.reasons = reasons.filter_map(Reason::of).collect();
+            }
+            Err(failure) => not_asked.push(format!("how the topic stands: [{}] {}", failure.code, failure.message)),
         }
     }
     let explained = facts.explained();
