@@ -304,7 +304,7 @@ impl Running {
             .into(),
         };
         // A table from a time to come would lend that time to every commit after it.
-        self.writer.clock.hold().await;
+        self.writer.clock.hold_saying(&self.writer.progress).await;
         let table = self.writer.lake.create_table(&settings.table, new_table).await?;
         tracing::info!(table = %settings.table, location = table.metadata().location(), "table created");
         self.target = Some(Target::of(&table)?);

@@ -10,6 +10,8 @@ use tapehouse_kafka::registry::RegistryClient;
 use tapehouse_lake::Lake;
 use tokio::sync::watch;
 
+use crate::progress::{ProgressCell, TopicState};
+
 /// How often the neighbours are asked while all is well.
 const EVERY: Duration = Duration::from_secs(30);
 /// How often while this clock is ahead, or nobody has answered yet.
@@ -71,6 +73,23 @@ impl ClockWatch {
     /// counts: the clock that is wrong is then not this one.
     pub fn too_far_ahead_ms(&self) -> Option<i64> {
         too_far(&self.ahead_by_source_ms())
+    }
+
+    /// As [`Self::hold`], and says in `progress` what is waited for.
+    pub(crate) async fn hold_saying(&self, progress: &ProgressCell) {
+        let Some(ahead_ms) = self.too_far_ahead_ms() else {
+            return;
+        };
+        progress.set_state(TopicState::Retrying {
+            code: "clock_ahead",
+            error: format!(
+                "this node's clock is at least {} s ahead of its neighbours'",
+                ahead_ms / 1000
+            ),
+            attempt: 1,
+        });
+        self.hold().await;
+        progress.set_state(TopicState::Running);
     }
 
     /// Waits while this clock is too far ahead; returns at once where it is not.

@@ -73,7 +73,7 @@ impl Committer {
                     let _ = answer.send(self.append(*staged).await);
                 }
                 Request::EvolveColumns { base, columns, answer } => {
-                    self.wait_for_the_clock().await;
+                    self.clock.hold_saying(&self.progress).await;
                     let added = self.lake.evolve_columns(&self.table, base, &columns).await;
                     let _ = answer.send(added.map_err(Failure::from));
                 }
@@ -136,7 +136,7 @@ impl Committer {
     async fn append_until_certain(&self, set: &StagedAppend) -> Result<AppendOutcome, CommitError> {
         let mut failures = 0;
         loop {
-            self.wait_for_the_clock().await;
+            self.clock.hold_saying(&self.progress).await;
             match self.lake.append(&self.table, set).await {
                 Err(error) if error.is_retryable() => {
                     failures += 1;
@@ -166,23 +166,6 @@ impl Committer {
                 }
             }
         }
-    }
-
-    /// Holds the commit back while this node's clock is too far ahead.
-    async fn wait_for_the_clock(&self) {
-        let Some(ahead_ms) = self.clock.too_far_ahead_ms() else {
-            return;
-        };
-        self.progress.set_state(TopicState::Retrying {
-            code: "clock_ahead",
-            error: format!(
-                "this node's clock is at least {} s ahead of its neighbours'",
-                ahead_ms / 1000
-            ),
-            attempt: 1,
-        });
-        self.clock.hold().await;
-        self.progress.set_state(TopicState::Running);
     }
 
     fn summary(&self, staged: &Staged) -> BTreeMap<String, String> {

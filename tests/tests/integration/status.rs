@@ -10,7 +10,12 @@ use crate::support::{PATIENCE, await_rows, equal, forever, site, with};
 pub fn status(site: &Site, node: &str) -> Result<Value, Error> {
     let state_dir = site.state_dir(node).display().to_string();
     let output = site.command(&["status", "-o", "json", "--state-dir", &state_dir])?;
-    Ok(output.expect(&[0, 3, 4])?.json()?["topics"][0].clone())
+    let output = output.expect(&[0, 3, 4])?;
+    // Where there is neither a node nor Kafka to ask, there is nothing to show.
+    match output.stdout.is_empty() {
+        true => Ok(Value::Null),
+        false => Ok(output.json()?["topics"][0].clone()),
+    }
 }
 
 /// The reason with this code: its message, once it is sure that it has a way out.
