@@ -38,7 +38,8 @@ impl Seen {
     fn ahead_ms(&self, now: Instant, now_ms: i64) -> i64 {
         let passed = i64::try_from(now.saturating_duration_since(self.at).as_millis()).unwrap_or(i64::MAX);
         let stepped = now_ms - self.sighting.answered_ms - passed;
-        self.sighting.least_ahead_ms() + stepped
+        // What a neighbour says is any number.
+        self.sighting.least_ahead_ms().saturating_add(stepped)
     }
 }
 

@@ -23,12 +23,13 @@ impl Sighting {
     /// How far our clock is ahead at the very least: as if their clock had been read when we asked, at the end of what its
     /// resolution permits.
     pub fn least_ahead_ms(&self) -> i64 {
-        self.asked_ms - self.theirs_ms - self.resolution_ms
+        let ahead = self.asked_ms.saturating_sub(self.theirs_ms);
+        ahead.saturating_sub(self.resolution_ms)
     }
 
     /// How far our clock is behind at the very least.
     pub fn least_behind_ms(&self) -> i64 {
-        self.theirs_ms - self.answered_ms
+        self.theirs_ms.saturating_sub(self.answered_ms)
     }
 }
 
@@ -119,5 +120,19 @@ mod tests {
             ..sighting
         };
         assert_eq!(ahead.least_ahead_ms(), 119_000);
+    }
+
+    #[test]
+    fn a_neighbour_may_say_any_number() {
+        for theirs_ms in [i64::MIN, i64::MAX] {
+            let sighting = Sighting {
+                theirs_ms,
+                resolution_ms: 1,
+                asked_ms: 1,
+                answered_ms: -1,
+            };
+            assert_eq!(sighting.least_ahead_ms() > 0, theirs_ms < 0);
+            assert_eq!(sighting.least_behind_ms() > 0, theirs_ms > 0);
+        }
     }
 }

@@ -17,3 +17,4 @@ pub mod rebuild;
 pub mod secret;
 pub mod state;
 pub mod watermark;
+pub mod words;

@@ -48,28 +48,25 @@ impl fmt::Display for Secret {
     }
 }
 
-/// `text` with the password of a URL's `user:password@` masked, and the values of parameters that hold secrets.
+/// `text` with the password of a URL's `user:password@` masked, and the values of parameters that hold secrets. A password that
+/// was not percent-encoded may hold what ends a URL's authority: where that is possible, too much is masked rather than too little.
 pub fn mask_userinfo(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| {
+        let end = scheme.len() + "://".len();
+        (&text[..end], rest)
+    });
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let may_have_password = rest[..authority_end].contains([':', '@']);
+    let Some((userinfo, place)) = rest.rsplit_once('@').filter(|_| may_have_password) else {
+        return format!("{scheme}{}", mask_query(rest));
     };
-    let (rest, query) = match rest.split_once('?') {
-        Some((rest, query)) => (rest, format!("?{}", mask_query(query))),
-        None => (rest, String::new()),
-    };
-    let authority_end = rest.find(['/', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(authority_end);
-    match authority.rsplit_once('@') {
-        None => format!("{scheme}://{rest}{query}"),
-        Some((userinfo, host)) => {
-            let user = userinfo.split_once(':').map_or(MASK, |(user, _)| user);
-            format!("{scheme}://{user}:{MASK}@{host}{tail}{query}")
-        }
-    }
+    let user = userinfo.split_once(':').map_or(MASK, |(user, _)| user);
+    format!("{scheme}{user}:{MASK}@{}", mask_query(place))
 }
 
-fn mask_query(query: &str) -> String {
-    let masked = query.split('&').map(|parameter| match parameter.split_once('=') {
+/// The values of parameters that hold secrets, in what follows a URL's authority.
+fn mask_query(text: &str) -> String {
+    let masked = text.split('&').map(|parameter| match parameter.split_once('=') {
         Some((name, _))
             if SECRET_PARAMETERS
                 .iter()
@@ -95,10 +92,23 @@ mod tests {
 
     #[test]
     fn secrets_in_a_url_are_masked() {
-        assert_eq!(mask_userinfo("http://u:p@h:1/x@y"), "http://u:***@h:1/x@y");
+        assert_eq!(mask_userinfo("http://u:p@h:1/x"), "http://u:***@h:1/x");
+        assert_eq!(mask_userinfo("http://u:p@h:1/x@y"), "http://u:***@y");
         assert_eq!(mask_userinfo("http://token@h"), "http://***:***@h");
         assert_eq!(mask_userinfo("http://h/a@b"), "http://h/a@b");
         assert_eq!(mask_userinfo("localhost:9092"), "localhost:9092");
+        for unescaped in [
+            "http://u:hun/ter2@h",
+            "postgresql://u:hun#ter2@h/db",
+            "postgresql://u:hun?ter2@h/db?x=y",
+            "http://u:@hunter2@h",
+            "u:hunter2@h/db",
+            "http://u@x:hunter2@h",
+            "http://h:1/x?email=a@h&password=hunter2",
+        ] {
+            let shown = mask_userinfo(unescaped);
+            assert!(!shown.contains("ter2") && shown.contains("@h"), "{shown}");
+        }
         assert_eq!(
             mask_userinfo("postgresql://u:p@h/db?sslmode=require&sslPassword=x&password=y"),
             "postgresql://u:***@h/db?sslmode=require&sslPassword=***&password=***"

@@ -2,17 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::connections::{Limits, Listening};
 use crate::exit::Failure;
+
+/// Each connection serves one request; who is slow, or many, keeps nobody else away for long, and no files from the node.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    greeting: Duration::from_secs(5),
+    silence: Duration::from_secs(10),
+    age: Duration::from_secs(30),
+};
 
 /// Says why the node is not ready, or nothing where it is.
 pub type NotReady = Arc<dyn Fn() -> Option<String> + Send + Sync>;
@@ -54,7 +64,7 @@ impl HttpServer {
         let address = listener.local_addr().map_err(cannot)?;
         let app = router(Shared { registry, not_ready });
         let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, app).await {
+            if let Err(error) = axum::serve(Listening::new(listener, LIMITS), app).await {
                 tracing::error!(%error, "the HTTP server stopped");
             }
         });
@@ -78,7 +88,15 @@ fn router(shared: Shared) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .layer(axum::middleware::map_response(closing))
         .with_state(shared)
+}
+
+/// A connection that is cut at an age must not be cut in the middle of a later request.
+async fn closing(mut response: Response) -> Response {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
 }
 
 async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
@@ -103,9 +121,23 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn those_who_say_nothing_do_not_keep_others_away() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = HttpServer::start(any, false, Registry::new(), Arc::new(|| None))
+            .await
+            .unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..2 * LIMITS.connections {
+            silent.push(TcpStream::connect(server.address()).await.unwrap());
+        }
+        let answer = tokio::time::timeout(LIMITS.greeting * 6, request(server.address(), "/healthz")).await;
+        assert!(answer.expect("no answer").contains("200 OK"));
+    }
+
     async fn request(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();

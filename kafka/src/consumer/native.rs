@@ -1,4 +1,4 @@
-//! Polling librdkafka's consumer queue directly: the only module with `unsafe` code.
+//! Polling librdkafka's consumer queue directly.
 //!
 //! `BaseConsumer::poll` asks the clock two or three times and allocates once for every record, which is an eighth of what
 //! ingest costs in all. This module makes the same three calls of the C library (poll the queue, take the event's message,

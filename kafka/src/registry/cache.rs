@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// Schemas kept. A topic has tens in its life; the limit only guards against a stream of random ids.
 const MAX_SCHEMAS: usize = 4_096;
+/// Text of the schemas kept, in bytes: any one of them may be as long as an answer.
+const MAX_SCHEMA_BYTES: usize = 64 << 20;
 /// Unknown ids remembered.
 const MAX_UNKNOWN: usize = 4_096;
 /// An id found unknown is not asked for again more often than this.
@@ -40,6 +42,11 @@ impl<V> Bounded<V> {
         }
     }
 
+    fn remove_oldest(&mut self) -> Option<V> {
+        let oldest = self.order.pop_front()?;
+        self.entries.remove(&oldest)
+    }
+
     fn remove(&mut self, id: u32) {
         if self.entries.remove(&id).is_some() {
             self.order.retain(|other| *other != id);
@@ -68,7 +75,13 @@ impl Caches {
 
     pub fn put_schema(&mut self, id: u32, schema: Arc<str>) {
         self.unknown.remove(id);
+        self.schemas.remove(id);
+        while self.schema_bytes() + schema.len() > MAX_SCHEMA_BYTES && self.schemas.remove_oldest().is_some() {}
         self.schemas.insert(id, schema);
+    }
+
+    fn schema_bytes(&self) -> usize {
+        self.schemas.entries.values().map(|schema| schema.len()).sum()
     }
 
     /// Time since the id was last found unknown, if it was.
@@ -98,6 +111,18 @@ mod tests {
         assert_eq!(caches.schemas.entries.len(), MAX_SCHEMAS);
         assert!(caches.schema(0).is_none());
         assert!(caches.schema(count).is_some());
+    }
+
+    #[test]
+    fn long_schemas_make_room_for_each_other() {
+        let mut caches = Caches::new();
+        let long: Arc<str> = "x".repeat(MAX_SCHEMA_BYTES / 3).into();
+        for id in 0..6 {
+            caches.put_schema(id, Arc::clone(&long));
+        }
+        assert_eq!(caches.schemas.entries.len(), 3);
+        assert!(caches.schema(2).is_none() && caches.schema(5).is_some());
+        assert_eq!(caches.schemas.order, [3, 4, 5]);
     }
 
     #[test]

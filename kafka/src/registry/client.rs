@@ -7,6 +7,7 @@ use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, DATE};
 use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tapehouse_core::clock::{Sighting, http_date_ms, now_ms};
+use tapehouse_core::words::one_line;
 use url::{Host, Url};
 
 use super::cache::{Caches, UNKNOWN_RECHECK};
@@ -15,6 +16,8 @@ use super::{RegistryAuth, RegistryError, RegistrySettings};
 
 /// Longest answer that is read. Schemas are a few KiB.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// Of a refusal's words, so many are shown.
+const MAX_MESSAGE_CHARS: usize = 500;
 /// Pauses between questions for an id that is unknown so far.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -226,7 +229,7 @@ impl RegistryClient {
         if status.is_success() {
             return serde_json::from_slice(&body?)
                 .map(Answer::Found)
-                .map_err(|error| RegistryError::Malformed(error.to_string()));
+                .map_err(|error| RegistryError::Malformed(one_line(&error.to_string(), MAX_MESSAGE_CHARS)));
         }
         // The status decides; a refusal's body only adds to it, so that failing to read it changes nothing.
         let refusal: Option<ErrorAnswer> = body.ok().and_then(|body| serde_json::from_slice(&body).ok());
@@ -241,6 +244,7 @@ impl RegistryClient {
             }
             (StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST, refusal) => {
                 let message = refusal.map(|refusal| refusal.message).unwrap_or_default();
+                let message = one_line(&message, MAX_MESSAGE_CHARS);
                 Err(RegistryError::Rejected {
                     status: status.as_u16(),
                     message,

@@ -19,7 +19,7 @@ use tapehouse_core::secret::mask_userinfo;
 use crate::error::LakeError;
 use crate::name::TableName;
 use crate::table::ParsedMetadata;
-pub use rest::RestError;
+pub use rest::{RestAnswers, RestError};
 pub use settings::{CatalogSettings, RestSettings};
 
 /// What a catalog knows of a table.

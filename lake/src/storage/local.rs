@@ -1,7 +1,7 @@
 //! iceberg's `Storage` on the local file system.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::local_path;
+use super::{MAX_WHOLE_FILE_BYTES, local_path};
 
 /// Files of the local file system. Writing creates missing folders and never overwrites: names are unique per attempt, so
 /// an existing file means that something is wrong.
@@ -40,11 +40,11 @@ impl Storage for LocalStorage {
     }
 
     async fn read(&self, path: &str) -> Result<Bytes> {
-        blocking(path, "reading", |path| fs::read(path).map(Bytes::from)).await
+        blocking(path, "reading", |path| read_whole(&path)).await
     }
 
     async fn reader(&self, path: &str) -> Result<Box<dyn FileRead>> {
-        let file = blocking(path, "opening", File::open).await?;
+        let file = blocking(path, "opening", |path| open(&path)).await?;
         Ok(Box::new(LocalRead {
             location: path.to_owned(),
             file: Arc::new(file),
@@ -109,6 +109,10 @@ impl FileRead for LocalRead {
     async fn read(&self, range: Range<u64>) -> Result<Bytes> {
         let file = Arc::clone(&self.file);
         blocking(&self.location, "reading", move |_| {
+            // Ends come from other files, and no buffer is made for what is not there.
+            if range.end > file.metadata()?.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let len = usize::try_from(range.end.saturating_sub(range.start)).map_err(io::Error::other)?;
             let mut buffer = vec![0; len];
             file.read_exact_at(&mut buffer, range.start)?;
@@ -139,6 +143,23 @@ impl FileWrite for LocalWrite {
 
     async fn close(&mut self) -> Result<()> {
         self.file.take().map(drop).ok_or_else(|| closed(&self.location))
+    }
+}
+
+/// Opens a file to be read; a device or a pipe, which could hold the reader for ever, is none.
+fn open(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
+    }
+}
+
+fn read_whole(path: &Path) -> io::Result<Bytes> {
+    let mut content = Vec::new();
+    open(path)?.take(MAX_WHOLE_FILE_BYTES + 1).read_to_end(&mut content)?;
+    match content.len() as u64 > MAX_WHOLE_FILE_BYTES {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(content.into()),
     }
 }
 
@@ -211,10 +232,27 @@ mod tests {
         let reader = LocalStorage.reader(&location).await.unwrap();
         assert_eq!(reader.read(6..11).await.unwrap(), "world");
         assert!(reader.read(6..12).await.is_err());
+        assert!(reader.read(0..u64::MAX / 2).await.is_err());
         assert!(LocalStorage.write(&location, Bytes::from_static(b"x")).await.is_err());
         assert_eq!(LocalStorage.read(&location).await.unwrap(), "hello world");
         LocalStorage.delete(&location).await.unwrap();
         LocalStorage.delete(&location).await.unwrap();
         assert!(!LocalStorage.exists(&location).await.unwrap());
+    }
+    #[tokio::test]
+    async fn what_is_no_file_or_too_large_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = dir.path().join("large");
+        File::create(&large)
+            .and_then(|file| file.set_len(MAX_WHOLE_FILE_BYTES + 1))
+            .unwrap();
+        for path in [
+            "/dev/zero",
+            &large.display().to_string(),
+            &dir.path().display().to_string(),
+        ] {
+            assert!(LocalStorage.read(path).await.is_err(), "{path}");
+        }
+        assert!(LocalStorage.reader("/dev/zero").await.is_err());
     }
 }

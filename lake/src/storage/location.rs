@@ -77,6 +77,21 @@ impl<'a> Place<'a> {
     }
 }
 
+/// `location`, taken apart, if it lies in the warehouse at `root`: below its folder, or in its bucket. A catalog may choose
+/// where a table is, but not any folder of this machine, nor any bucket that our key opens.
+pub(crate) fn admitted<'a>(action: &'static str, location: &'a str, root: &str) -> Result<Place<'a>, StorageError> {
+    let refused = |problem| StorageError::new(action, location, problem);
+    let place = Place::of(location).map_err(refused)?;
+    let limit = match Place::of(root).map_err(refused)? {
+        Place::Local(_) => root.to_owned(),
+        Place::S3 { bucket, .. } => format!("s3://{bucket}"),
+    };
+    match Place::of(&limit).is_ok_and(|limit| place.is_below(&limit)) {
+        true => Ok(place),
+        false => Err(refused(StorageProblem::Outside(limit))),
+    }
+}
+
 /// `location`, taken apart, if it lies below `folder`.
 pub(crate) fn checked<'a>(action: &'static str, location: &'a str, folder: &str) -> Result<Place<'a>, StorageError> {
     let refused = |problem| StorageError::new(action, location, problem);
@@ -134,6 +149,28 @@ mod tests {
             "/w\n/x",
         ] {
             assert!(Place::of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_lies_in_the_warehouse_is_touched() {
+        for (location, root) in [
+            ("file:///w/h/t/a", "file:///w/h"),
+            ("s3://b/elsewhere/t/a", "s3://b/w"),
+            ("s3a://b/a", "s3://b"),
+        ] {
+            assert!(admitted("reading", location, root).is_ok(), "{location} in {root}");
+        }
+        for (location, root) in [
+            ("/etc/passwd", "file:///w/h"),
+            ("/w/h2/a", "file:///w/h"),
+            ("/dev/zero", "s3://b/w"),
+            ("s3://b/w/t", "file:///w/h"),
+            ("s3://other/w/t", "s3://b/w"),
+            ("/w/h/t", ""),
+        ] {
+            let refused = admitted("reading", location, root);
+            assert!(refused.is_err(), "{location} in {root}");
         }
     }
 

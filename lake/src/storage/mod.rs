@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use iceberg::io::FileIO;
+use tapehouse_core::secret::mask_userinfo;
 
 use crate::error::LakeError;
 pub use batch::Batch;
@@ -27,6 +28,9 @@ pub use location::local_path;
 use s3::S3Clients;
 use scope::Stores;
 pub use settings::{S3Credentials, S3Settings};
+
+/// Largest file that is read whole: metadata, manifest lists, manifests. Data files are read by range.
+const MAX_WHOLE_FILE_BYTES: u64 = 512 << 20;
 
 /// The warehouse: a root location, below which tables are made, and the means to read and write files of any table.
 #[derive(Clone, Debug)]
@@ -45,7 +49,7 @@ impl Warehouse {
     pub fn at(location: &str, s3: &S3Settings) -> Result<Self, LakeError> {
         let unsupported = || LakeError::Unsupported {
             what: "warehouse",
-            value: location.to_owned(),
+            value: mask_userinfo(location),
             expected: "expected file:///absolute/path, /absolute/path or s3://bucket/prefix",
         };
         let root = match Place::of(location).map_err(|_| unsupported())? {
@@ -57,7 +61,7 @@ impl Warehouse {
             }
             Place::S3 { .. } => return Err(unsupported()),
         };
-        let stores = Stores::new(S3Clients::new(s3.clone()));
+        let stores = Stores::new(&root, S3Clients::new(s3.clone()));
         Ok(Self {
             io: stores.below(&root),
             root,
@@ -117,6 +121,7 @@ impl Warehouse {
     /// flushed.
     pub(crate) async fn replace(&self, folder: &str, name: &'static str, content: Bytes) -> Result<(), LakeError> {
         let location = format!("{folder}/{name}");
+        self.stores.admit("writing", &location)?;
         if !self.is_local(&location) {
             return Ok(self.stores.s3.replace(&location, content).await?);
         }
@@ -189,6 +194,18 @@ mod tests {
             assert!(io.delete_stream(both).await.is_err(), "{outside}");
         }
         assert!(dir.path().join("secret").exists());
+        // Nor does a table's own word lead out of the warehouse.
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join("secret"), "x").unwrap();
+        let secret = format!("{}/secret", elsewhere.path().display());
+        for folder in ["/", &elsewhere.path().display().to_string()] {
+            assert!(warehouse.io_below(folder).new_input(&secret).is_err(), "{folder}");
+            assert!(warehouse.batch(folder).io().new_output(&secret).is_err(), "{folder}");
+            assert!(
+                warehouse.replace(folder, "hint", Bytes::new()).await.is_err(),
+                "{folder}"
+            );
+        }
         let batch = warehouse.batch(&table);
         let file = format!("{table}/data/day=1/a");
         let output = batch.io().new_output(&file).unwrap();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Unfinished;
 use super::error::StorageError;
 use super::local::LocalStorage;
-use super::location::{Place, checked};
+use super::location::{Place, admitted, checked};
 use super::s3::{S3Clients, S3Storage};
 
 type Result<T, E = iceberg::Error> = std::result::Result<T, E>;
@@ -22,16 +22,24 @@ type Result<T, E = iceberg::Error> = std::result::Result<T, E>;
 /// The stores, of which a location names one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stores {
+    /// The warehouse: nothing elsewhere is touched, whatever a catalog or a file says.
+    root: Arc<str>,
     pub local: LocalStorage,
     pub s3: S3Storage,
 }
 
 impl Stores {
-    pub(super) fn new(s3: S3Clients) -> Self {
+    pub(super) fn new(root: &str, s3: S3Clients) -> Self {
         Self {
+            root: root.into(),
             local: LocalStorage,
             s3: S3Storage::new(s3),
         }
+    }
+
+    /// Whether `location` lies in the warehouse.
+    pub(super) fn admit(&self, action: &'static str, location: &str) -> Result<(), StorageError> {
+        admitted(action, location, &self.root).map(drop)
     }
 
     fn of(&self, place: Place<'_>) -> &dyn Storage {
@@ -80,6 +88,7 @@ impl StorageFactory for ScopedStorageFactory {
 
 impl ScopedStorage {
     fn store(&self, action: &'static str, location: &str) -> Result<&dyn Storage, StorageError> {
+        self.stores.admit(action, location)?;
         Ok(self.stores.of(checked(action, location, &self.folder)?))
     }
 }

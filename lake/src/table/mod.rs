@@ -3,13 +3,16 @@
 mod state;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::sync::Arc;
 
+use flate2::read::GzDecoder;
 use iceberg::io::FileIO;
 use iceberg::spec::{
     FormatVersion, ManifestFile, ManifestList, SnapshotRef, SnapshotReference, TableMetadata, TableMetadataRef,
 };
 use serde::Deserialize;
+use tapehouse_core::words::one_line;
 use tokio::sync::OnceCell;
 
 use crate::catalog::Pointer;
@@ -19,6 +22,13 @@ use crate::error::LakeError;
 use crate::name::TableName;
 use crate::storage::{Warehouse, local_path};
 pub use state::StateError;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Largest metadata that is parsed, in bytes of JSON: a small compressed file may hold any number of them.
+const MAX_METADATA_BYTES: u64 = 64 << 20;
+
+/// Of the parser's words, which may repeat any value, so many are shown.
+const MAX_WORDS_CHARS: usize = 500;
 
 /// Manifests of one snapshot, shared.
 pub type Manifests = Arc<Vec<ManifestFile>>;
@@ -204,22 +214,64 @@ async fn read_metadata(warehouse: &Warehouse, ident: &TableName, location: &str)
     let io = &warehouse.io_below(folder);
     let input = io.new_input(location).map_err(failed())?;
     let bytes = input.read().await.map_err(failed())?;
-    let invalid = |error: serde_json::Error| LakeError::Unusable {
+    parse_metadata(&bytes).map_err(|reason| LakeError::Unusable {
         table: ident.clone(),
-        reason: format!("{location} is no table metadata: {error}"),
+        reason: format!("{location} is no table metadata: {reason}"),
+    })
+}
+
+/// Reads the content of a metadata file, compressed with gzip or not.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_metadata(content: &[u8]) -> Result<ParsedMetadata, String> {
+    let mut plain = Vec::new();
+    let plain = match content.starts_with(&GZIP_MAGIC) {
+        true => {
+            let limited = GzDecoder::new(content)
+                .take(MAX_METADATA_BYTES + 1)
+                .read_to_end(&mut plain);
+            limited.map_err(|error| error.to_string())?;
+            &plain[..]
+        }
+        false => content,
     };
-    let gzip = bytes.starts_with(&[0x1f, 0x8b]);
-    let (metadata, plain) = if gzip {
-        let metadata = TableMetadata::read_from(io, location).await.map_err(failed())?;
-        let plain = serde_json::to_vec(&metadata).map_err(invalid)?;
-        (metadata, plain.into())
-    } else {
-        (serde_json::from_slice(&bytes).map_err(invalid)?, bytes)
-    };
-    let refs: Refs = serde_json::from_slice(&plain).map_err(invalid)?;
+    if plain.len() as u64 > MAX_METADATA_BYTES {
+        return Err(format!("it is larger than {MAX_METADATA_BYTES} bytes"));
+    }
+    let words = |error: serde_json::Error| one_line(&error.to_string(), MAX_WORDS_CHARS);
+    let metadata = serde_json::from_slice(plain).map_err(words)?;
+    let refs: Refs = serde_json::from_slice(plain).map_err(words)?;
     Ok(ParsedMetadata {
         metadata,
         refs: refs.refs.unwrap_or_default(),
         bytes: plain.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn compressed(content: impl std::io::Read) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::copy(&mut { content }, &mut encoder).unwrap();
+        encoder.flush().unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_small_file_does_not_become_any_number_of_bytes() {
+        let spaces = std::io::repeat(b' ').take(MAX_METADATA_BYTES + 1);
+        let bomb = compressed(spaces);
+        assert!(bomb.len() < 1 << 20);
+        let refused = parse_metadata(&bomb).unwrap_err();
+        assert!(refused.contains("larger than"), "{refused}");
+        let other = parse_metadata(&compressed(&b"{}"[..])).unwrap_err();
+        assert!(!other.contains("larger than"), "{other}");
+    }
 }

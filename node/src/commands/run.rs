@@ -8,7 +8,7 @@ use tapehouse_lake::Lake;
 
 use crate::cli::Global;
 use crate::commands::dry_run;
-use crate::config::{Config, ConfigError, Fault, Part, Topic};
+use crate::config::{Config, ConfigError, Fault, Part, Topic, risks};
 use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_client, registry_failure};
 use crate::console::{Live, OutputFormat, Style, grouped, logs, print, print_json};
 use crate::exit::{Exit, Failure, chain};
@@ -72,6 +72,9 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         &config.log_filter
     };
     logs::init_above(live.clone(), config.log_format, filter);
+    for risk in risks(&config) {
+        tracing::warn!(risk, "not safe everywhere");
+    }
     let mut signals = StopSignals::listen().map_err(Failure::failed)?;
     let started = Instant::now();
     if args.until_caught_up {

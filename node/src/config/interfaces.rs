@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::fault::Fault;
 use super::resolve::Resolved;
-use super::secret::Secret;
+use super::secret::{Secret, mask_userinfo};
 
 /// The gRPC server.
 #[derive(Clone, Debug)]
@@ -195,7 +195,10 @@ pub fn client(resolved: &Resolved, insecure: bool, faults: &mut Vec<Fault>) -> O
     };
     let endpoint = resolved.text("client.endpoint")?.to_owned();
     if token.is_some() && !insecure && !keeps_secrets(&endpoint) {
-        let reason = format!("{endpoint} is neither https nor this machine: the token would travel in plain text");
+        let reason = format!(
+            "{} is neither https nor this machine: the token would travel in plain text",
+            mask_userinfo(&endpoint)
+        );
         let fault = resolved.fault("client.endpoint", reason);
         faults.push(fault.example("--endpoint https://node-1:50051, or the flag --insecure"));
     }
@@ -209,7 +212,7 @@ pub fn client(resolved: &Resolved, insecure: bool, faults: &mut Vec<Fault>) -> O
 }
 
 /// Whether nobody else can read what is sent to `endpoint`.
-fn keeps_secrets(endpoint: &str) -> bool {
+pub(super) fn keeps_secrets(endpoint: &str) -> bool {
     let Ok(url) = Url::parse(endpoint) else { return false };
     url.scheme() == "https"
         || match url.host() {

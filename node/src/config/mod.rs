@@ -14,6 +14,7 @@ mod file;
 mod interfaces;
 mod keys;
 mod resolve;
+mod risks;
 pub mod schema;
 mod secret;
 mod settings;
@@ -28,6 +29,7 @@ pub use environment::Environment;
 pub use fault::{ConfigError, Fault, nearest};
 pub use interfaces::{Client, ClientToken, Grpc, ServerTls, Tokens};
 pub use keys::Part;
+pub use risks::risks;
 pub use secret::Secret;
 pub use topics::Topic;
 

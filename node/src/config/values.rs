@@ -187,15 +187,16 @@ fn postgres_uri(text: &str, shown: &str) -> Result<String, String> {
 }
 
 fn warehouse(text: &str) -> Result<String, String> {
+    let shown = mask_userinfo(text);
     match text.split_once("://") {
         None if text.starts_with('/') => Ok(text.to_owned()),
-        None => Err(format!("`{text}` must be an absolute path or a URL")),
+        None => Err(format!("`{shown}` must be an absolute path or a URL")),
         Some(("file", path)) if path.starts_with('/') => Ok(text.to_owned()),
         Some(("file", _)) => Err(format!(
-            "`{text}` must hold an absolute path: three slashes, then the path"
+            "`{shown}` must hold an absolute path: three slashes, then the path"
         )),
         Some(("s3" | "s3a", rest)) if !rest.starts_with('/') && !rest.is_empty() => Ok(text.to_owned()),
-        Some(("s3" | "s3a", _)) => Err(format!("`{text}` must name a bucket: s3://bucket/prefix")),
+        Some(("s3" | "s3a", _)) => Err(format!("`{shown}` must name a bucket: s3://bucket/prefix")),
         Some((scheme, _)) => Err(format!(
             "has the unknown scheme `{scheme}`, only file:///absolute/path and s3://bucket/prefix are supported"
         )),

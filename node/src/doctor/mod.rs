@@ -8,7 +8,7 @@ mod storage;
 
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::{Config, risks};
 use crate::exit::{Exit, Failure};
 
 /// Longest time of one check.
@@ -129,6 +129,10 @@ pub async fn examine(config: &Config, configured: Duration) -> Vec<Check> {
     let source = file.unwrap_or_else(|| "environment and flags, no file".to_owned());
     let valid = Finding::Good(format!("{source}; {} topics", config.topics.len()));
     let mut checks = vec![Check::found("configuration".to_owned(), Ok(valid), configured)];
+    checks.extend(risks(config).into_iter().map(|risk| {
+        let way_out = "if that is meant so, nothing; else see docs/security.md".to_owned();
+        Check::found("security".to_owned(), Ok(Finding::Odd(risk, way_out)), Duration::ZERO)
+    }));
     let (kafka, registry, lake, clock, machine) = tokio::join!(
         clients::kafka(config),
         clients::registry(config),

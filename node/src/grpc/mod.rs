@@ -2,7 +2,6 @@
 
 mod access;
 mod cluster;
-mod connections;
 mod gate;
 mod health;
 mod live;
@@ -17,9 +16,11 @@ mod tables;
 
 use std::net::SocketAddr;
 
+pub use access::Guard;
+pub use gate::Gate;
 pub use logs::Logs;
 pub use refusal::{CODE_KEY, HINT_KEY};
-pub use server::{GrpcListener, GrpcServer};
+pub use server::{GrpcListener, GrpcServer, service};
 pub use source::Source;
 
 /// Who answers.

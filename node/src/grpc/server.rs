@@ -15,10 +15,10 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use super::access::Guard;
 use super::cluster::ClusterService;
-use super::connections::accept;
 use super::gate::Gate;
 use super::health;
 use super::metrics::Metrics;
@@ -26,6 +26,7 @@ use super::offsets::OffsetsService;
 use super::source::Source;
 use super::tables::TablesService;
 use crate::config::{ConfigError, Fault, Grpc, ServerTls};
+use crate::connections::{Limits, Listening};
 use crate::exit::{Failure, chain};
 
 /// Largest request: ours hold a few names.
@@ -39,6 +40,10 @@ const HEADERS_MAX_BYTES: u32 = 16 << 10;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at once; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 256;
+/// A peer that answers pings is never silent for so long; one that has not finished its greeting gets no pings.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A connection that was told to go is cut after this.
 const AGE_GRACE: Duration = Duration::from_secs(30);
 /// Requests in flight have this long to end when the node stops.
@@ -93,12 +98,7 @@ impl GrpcListener {
     /// Certificates that cannot be used; metrics that are registered already.
     pub fn serve(self, source: Source, drain: watch::Sender<bool>, registry: &Registry) -> Result<GrpcServer, Failure> {
         let source = Arc::new(source);
-        let metrics = Metrics::register(registry).map_err(Failure::failed)?;
-        let (reporter, health_service) = tonic_health::server::health_reporter();
-        let routes = routes(&source)
-            .map_err(|error| Failure::failed(chain(&error)))?
-            .add_service(health_service.max_decoding_message_size(REQUEST_MAX_BYTES));
-        let gate = Gate::new(routes, self.guard, metrics);
+        let (gate, reporter) = service(&source, self.guard, registry)?;
         let mut server = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .http2_max_header_list_size(HEADERS_MAX_BYTES)
@@ -111,7 +111,13 @@ impl GrpcListener {
                 .tls_config(tls)
                 .map_err(|error| ConfigError::from(Fault::new("grpc.tls_certificate", chain(&error))))?;
         }
-        let incoming = accept(self.listener, self.connection_max_age + AGE_GRACE);
+        let limits = Limits {
+            connections: CONNECTIONS_MAX,
+            greeting: HANDSHAKE_TIMEOUT,
+            silence: SILENCE_MAX,
+            age: self.connection_max_age + AGE_GRACE,
+        };
+        let incoming = Listening::new(self.listener, limits).into_stream();
         let (stop, mut stopping) = watch::channel(false);
         let serving = tokio::spawn(async move {
             // Nothing is served before the node is known not to be ready yet.
@@ -139,6 +145,19 @@ impl GrpcListener {
             serving,
         })
     }
+}
+
+/// The services behind the gate, as one, and what health is reported by. What serves it holds the limits of connections.
+///
+/// # Errors
+/// Metrics that are registered already.
+pub fn service(source: &Arc<Source>, guard: Guard, registry: &Registry) -> Result<(Gate, HealthReporter), Failure> {
+    let metrics = Metrics::register(registry).map_err(Failure::failed)?;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let routes = routes(source)
+        .map_err(|error| Failure::failed(chain(&error)))?
+        .add_service(health_service.max_decoding_message_size(REQUEST_MAX_BYTES));
+    Ok((Gate::new(routes, guard, metrics), reporter))
 }
 
 fn routes(source: &Arc<Source>) -> Result<Routes, tonic_reflection::server::Error> {

@@ -38,7 +38,7 @@ pub(super) enum Login {
 
 /// The token in use.
 #[derive(Debug)]
-struct Token {
+pub(super) struct Token {
     text: Secret,
     renew_at: Instant,
 }
@@ -107,7 +107,12 @@ async fn fetch(http: &Client, credentials: &ClientCredentials) -> Result<Token, 
             other => other,
         });
     }
-    let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| RestError::Malformed {
+    token_of(&body)
+}
+
+/// The token that an answer holds, and when it has to be renewed.
+pub(super) fn token_of(body: &[u8]) -> Result<Token, RestError> {
+    let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| RestError::Malformed {
         what: "the token",
         reason: "it holds no access_token".to_owned(),
     })?;

@@ -8,6 +8,7 @@ use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tapehouse_core::secret::Secret;
+use tapehouse_core::words::one_line;
 
 use super::auth::Authenticator;
 use super::error::RestError;
@@ -20,7 +21,7 @@ pub(super) const MAX_SMALL_ANSWER_BYTES: usize = 4 << 20;
 /// Of an error's answer, so much is read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 /// Of its message, so much is shown.
-const MAX_MESSAGE_CHARS: usize = 500;
+pub(super) const MAX_MESSAGE_CHARS: usize = 500;
 /// Attempts of a request that changes nothing, and the pause before the second, which doubles.
 const MAX_ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -76,7 +77,7 @@ impl Answer {
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, RestError> {
         serde_json::from_slice(&self.body).map_err(|error| RestError::Malformed {
             what: self.what,
-            reason: error.to_string(),
+            reason: one_line(&error.to_string(), MAX_MESSAGE_CHARS),
         })
     }
 }
@@ -233,7 +234,7 @@ pub(super) fn answer_of(status: StatusCode, body: &[u8]) -> RestError {
             .unwrap_or("no answer of an Iceberg catalog")
             .to_owned(),
     };
-    let message: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
+    let message = one_line(&message, MAX_MESSAGE_CHARS);
     let status = status.as_u16();
     match status {
         401 | 419 => RestError::Unauthorized { status, message },
@@ -277,6 +278,12 @@ mod tests {
         let body = r#"{"error":{"message":"no such table","type":"NoSuchTableException","code":404}}"#;
         let said = error(404, body).to_string();
         assert!(said.contains("NoSuchTableException no such table"), "{said}");
+        let forged = error(
+            400,
+            r#"{"error":{"message":"no\n2026-01-01 INFO all is well \u001b[31m","type":"x"}}"#,
+        )
+        .to_string();
+        assert!(!forged.contains(char::is_control), "{forged}");
         let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(10_000));
         assert!(error(400, &long).to_string().len() < 600);
         assert!(error(502, "<html>").to_string().contains("Bad Gateway"));

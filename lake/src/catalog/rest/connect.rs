@@ -29,19 +29,24 @@ impl RestBackend {
         let base = url(&settings.uri).map_err(failed())?;
         let http = http_client(settings, &base).await.map_err(failed())?;
         let login = login(&settings.rest, &base).map_err(failed())?;
-        let mut client = RestClient::new(http, base, Authenticator::new(login));
+        let client = RestClient::new(http, base, Authenticator::new(login));
         let mut request = Request::get("the catalog's configuration", vec!["v1", "config"]);
         if let Some(warehouse) = &settings.rest.warehouse {
             request.query.push(("warehouse", warehouse.clone()));
         }
         let answer = client.ask(&request).await.map_err(failed())?;
         let config: ConfigAnswer = answer.parse().map_err(failed())?;
+        Self::configured(client, &config).map_err(failed())
+    }
+
+    /// The backend as the catalog wants it to be.
+    pub(super) fn configured(mut client: RestClient, config: &ConfigAnswer) -> Result<Self, RestError> {
         if let Some(uri) = config.overrides.get("uri").and_then(Option::as_deref) {
-            let other = url(uri).map_err(failed())?;
+            let other = url(uri)?;
             // The token goes there: never over less than what we were told to use.
             if client.base().scheme() == "https" && other.scheme() != "https" {
                 let reason = format!("the catalog sends us to {other}, which is not https");
-                return Err(failed()(RestError::Settings(reason)));
+                return Err(RestError::Settings(reason));
             }
             client.set_base(other);
         }
@@ -65,7 +70,7 @@ fn decoded(text: &str) -> String {
     pairs.next().map_or_else(String::new, |(_, text)| text.into_owned())
 }
 
-fn url(text: &str) -> Result<Url, RestError> {
+pub(super) fn url(text: &str) -> Result<Url, RestError> {
     let invalid = |reason: &str| RestError::Settings(format!("the catalog's URL {reason}"));
     let url = Url::parse(text).map_err(|error| invalid(&format!("is none: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {

@@ -1,7 +1,7 @@
 //! All tables of a REST catalog: namespaces within namespaces, page after page.
 
 use super::RestBackend;
-use super::client::Request;
+use super::client::{Answer, Request};
 use super::error::RestError;
 use super::wire::{NamespacesAnswer, TablesAnswer};
 use crate::name::TableName;
@@ -54,12 +54,12 @@ impl RestBackend {
             if let Some(parent) = parent {
                 request.query.push(("parent", parent.join(&self.separator)));
             }
-            let answer: NamespacesAnswer = self.client.ask(&request).await?.parse()?;
-            found.extend(answer.namespaces);
+            let (namespaces, next) = namespaces_in(&self.client.ask(&request).await?)?;
+            found.extend(namespaces);
             if found.len() > MAX_NAMESPACES {
                 return Err(too_many());
             }
-            match answer.next_page_token.filter(|token| !token.is_empty()) {
+            match next {
                 Some(next) => page = next,
                 None => return Ok(found),
             }
@@ -74,20 +74,39 @@ impl RestBackend {
         for _ in 0..MAX_PAGES {
             let mut request = Request::get("the list of tables", self.path(&["namespaces", &levels, "tables"]));
             request.query.push(("pageToken", page));
-            let answer: TablesAnswer = self.client.ask(&request).await?.parse()?;
-            // A foreign table whose name this program could not write is none of its tables.
-            let names = answer.identifiers.iter();
-            found.extend(names.filter_map(|of| TableName::new(&of.namespace.join("."), &of.name).ok()));
+            let (tables, next) = tables_in(&self.client.ask(&request).await?)?;
+            found.extend(tables);
             if found.len() > MAX_TABLES {
                 return Err(too_many());
             }
-            match answer.next_page_token.filter(|token| !token.is_empty()) {
+            match next {
                 Some(next) => page = next,
                 None => return Ok(found),
             }
         }
         Err(too_many())
     }
+}
+
+/// The namespaces of a page, and the token of the next page where there is one.
+pub(super) fn namespaces_in(answer: &Answer) -> Result<(Vec<Vec<String>>, Option<String>), RestError> {
+    let answer: NamespacesAnswer = answer.parse()?;
+    Ok((
+        answer.namespaces,
+        answer.next_page_token.filter(|token| !token.is_empty()),
+    ))
+}
+
+/// The tables of a page, and the token of the next page where there is one.
+pub(super) fn tables_in(answer: &Answer) -> Result<(Vec<TableName>, Option<String>), RestError> {
+    let answer: TablesAnswer = answer.parse()?;
+    // A foreign table whose name this program could not write is none of its tables.
+    let names = answer.identifiers.iter();
+    let names = names.filter_map(|of| TableName::new(&of.namespace.join("."), &of.name).ok());
+    Ok((
+        names.collect(),
+        answer.next_page_token.filter(|token| !token.is_empty()),
+    ))
 }
 
 fn too_many() -> RestError {

@@ -4,6 +4,7 @@
 //! The server writes the metadata files and checks the requirements that a commit sends: the table's uuid and the snapshot
 //! that `main` names. Whatever moves the recorded offsets is a snapshot, so that this says as much as comparing locations.
 
+mod answers;
 mod auth;
 mod client;
 mod connect;
@@ -16,12 +17,14 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
+use tapehouse_core::words::one_line;
 
 use super::{CommitBackend, Creation, Pointer, Swap, SwapError};
 use crate::error::LakeError;
 use crate::name::TableName;
 use crate::table::ParsedMetadata;
-use client::{Answer, MAX_TABLE_ANSWER_BYTES, Request, RestClient};
+pub use answers::RestAnswers;
+use client::{Answer, MAX_MESSAGE_CHARS, MAX_TABLE_ANSWER_BYTES, Request, RestClient};
 pub use error::RestError;
 use wire::{CommitTable, CreateNamespace, CreateTable, Identifier, TableAnswer};
 
@@ -140,7 +143,7 @@ fn parsed(metadata: TableMetadata, body: &[u8]) -> Result<ParsedMetadata, String
     struct Shown {
         metadata: crate::table::Refs,
     }
-    let shown: Shown = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let shown: Shown = serde_json::from_slice(body).map_err(|error| one_line(&error.to_string(), MAX_MESSAGE_CHARS))?;
     Ok(ParsedMetadata {
         metadata,
         refs: shown.metadata.refs.unwrap_or_default(),

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
+use tapehouse_core::words::one_line;
 
 use crate::storage::error::{StorageError, StorageProblem};
 
@@ -83,8 +84,7 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn short(text: &str) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(MAX_TEXT).collect::<String>().trim().to_owned()
+    one_line(text, MAX_TEXT)
 }
 
 #[cfg(test)]

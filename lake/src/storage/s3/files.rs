@@ -14,13 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::client::{Bucket, S3Clients};
 use super::fault::classify;
 use super::upload;
+use crate::storage::MAX_WHOLE_FILE_BYTES;
 use crate::storage::error::{StorageError, StorageProblem};
 use crate::storage::location::Place;
 
 type Result<T, E = iceberg::Error> = std::result::Result<T, E>;
 
-/// Largest file that is read whole: metadata, manifest lists, manifests. Data files are read by range.
-const MAX_WHOLE_FILE_BYTES: u64 = 512 << 20;
 /// Requests of one deletion under way at once, where files are deleted one by one.
 const MAX_DELETES_IN_FLIGHT: usize = 16;
 
