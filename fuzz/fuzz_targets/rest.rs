@@ -159,7 +159,7 @@ fuzz_target!(|data: &[u8]| {
                     let refusal = rest.refusal(u16::from_be_bytes(*status) % 1000, body);
                     if let Some(refusal) = refusal {
                         assert!(refusal.to_string().chars().count() < 700);
-                        drop(refusal.is_retryable());
+                        let _ = refusal.is_retryable();
                     }
                 }
             }
