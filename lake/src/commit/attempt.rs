@@ -67,9 +67,8 @@ pub(super) async fn prepare(
         .await
         .map_err(fatal())?;
     failpoint::reach("after_manifest_write");
-    let change = task.change;
     let mut properties = summary::with_totals(base, set.summary);
-    properties.extend(change.summary);
+    properties.extend(task.change.summary);
     properties.insert(keys::COMMIT_ID.to_owned(), commit_id.to_string());
     let timestamp_ms = now_ms.max(metadata.last_updated_ms().saturating_add(1));
     let snapshot = Snapshot::builder()
@@ -79,13 +78,13 @@ pub(super) async fn prepare(
         .with_timestamp_ms(timestamp_ms)
         .with_manifest_list(list.clone())
         .with_summary(Summary {
-            operation: change.operation,
+            operation: task.change.operation,
             additional_properties: properties,
         })
         .with_schema_id(metadata.current_schema_id())
         .build();
     let plan = retention::plan(base, snapshot_id, timestamp_ms, &lake.policy().retention);
-    let built = build_metadata(base, snapshot, change.properties, &plan)
+    let built = build_metadata(base, snapshot, task.change.properties, &plan)
         .map_err(LakeError::iceberg("building the new metadata"))
         .map_err(fatal())?;
     let unwritten = Unwritten {
