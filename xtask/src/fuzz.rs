@@ -62,6 +62,8 @@ fn run(workspace: &Workspace, target: &str, seconds: u64) -> Result<(), Failure>
         .current_dir(&fuzz)
         // The sanitizer's flag is not stable; the compiler that is here knows it all the same.
         .env("RUSTC_BOOTSTRAP", "1")
+        // At its end the sanitizer would look for leaks by itself.
+        .env("ASAN_OPTIONS", "detect_leaks=0")
         // With the sanitizer everything is another build, in fuzz/target: nothing of the main one is disturbed.
         .env_remove("CARGO_TARGET_DIR")
         .arg(&corpus);
