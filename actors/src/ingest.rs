@@ -29,6 +29,9 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 const TURN: Duration = Duration::from_millis(100);
 /// How often partitions and ends of the log are looked up: new partitions are found well within 30 s.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
+/// Without an answer of Kafka's for so long, the consumer is given up for a new one. librdkafka reconnects by itself, but a client
+/// was seen that did not find back to its broker for minutes, while new ones did.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(30);
 /// With a full mailbox for so long, fetching is paused.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// Group offsets that may wait; they are informational, so what finds no room is dropped.
@@ -107,6 +110,8 @@ struct PollThread<'c> {
     group_offsets: &'c Receiver<GroupOffsets>,
     stop: &'c AtomicBool,
     looked_up_at: Instant,
+    /// When Kafka answered last, or sent records.
+    heard_at: Instant,
     /// Partitions that are not read: Kafka does not have their next offset.
     lost: Vec<LostOffset>,
 }
@@ -137,6 +142,7 @@ impl<'c> PollThread<'c> {
             group_offsets,
             stop,
             looked_up_at: Instant::now(),
+            heard_at: Instant::now(),
             lost,
         };
         thread.publish_ends(&logs);
@@ -145,10 +151,11 @@ impl<'c> PollThread<'c> {
             if let Turn::Stop = thread.obey() {
                 return Ok(());
             }
-            if let Some(batch) = thread.reader.next_batch(Instant::now() + TURN)?
-                && let Turn::Stop = thread.hand_over(batch)?
-            {
-                return Ok(());
+            if let Some(batch) = thread.reader.next_batch(Instant::now() + TURN)? {
+                if let Turn::Stop = thread.hand_over(batch)? {
+                    return Ok(());
+                }
+                thread.heard_at = Instant::now();
             }
             if thread.looked_up_at.elapsed() >= LOOK_UP_EVERY {
                 thread.look_up()?;
@@ -212,16 +219,18 @@ impl<'c> PollThread<'c> {
         Ok(self.obey())
     }
 
-    /// Looks for new partitions and the ends of the log. Kafka being away is no reason to give up.
+    /// Looks for new partitions and the ends of the log. Kafka being away for a while is no reason to give up.
     fn look_up(&mut self) -> Result<(), Failure> {
         self.looked_up_at = Instant::now();
         match self.reader.log_ends(LOOK_UP_TIMEOUT) {
             Ok(logs) if logs.len() > self.reader.next_offsets().len() + self.lost.len() => Err(Failure::NewPartitions),
             Ok(logs) => {
+                self.heard_at = Instant::now();
                 self.publish_ends(&logs);
                 Ok(())
             }
             Err(error @ ConsumerError::TopicAbsent(_)) => Err(error.into()),
+            Err(error) if self.heard_at.elapsed() >= GIVEN_UP_AFTER => Err(error.into()),
             Err(error) => {
                 tracing::debug!(topic = self.options.topic, %error, "ends of the log are unknown for now");
                 Ok(())
