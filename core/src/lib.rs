@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod freshness;
 pub mod identity;
 pub mod lost;
+pub mod merge;
 pub mod offsets;
 pub mod rebuild;
 pub mod secret;

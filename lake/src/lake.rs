@@ -13,6 +13,7 @@ use crate::catalog::{self, CatalogSettings, CommitBackend, Creation};
 use crate::commit::cleanup::{Cleaner, CleanupJob};
 use crate::commit::metadata_file::Unwritten;
 use crate::commit::metadata_json::SnapshotTexts;
+use crate::commit::live::ManifestCache;
 use crate::commit::{CommitPolicy, hint, metadata_file};
 use crate::error::LakeError;
 use crate::name::TableName;
@@ -58,6 +59,7 @@ struct Shared {
     backend: Arc<dyn CommitBackend>,
     warehouse: Warehouse,
     newest: Mutex<HashMap<TableName, LoadedTable>>,
+    manifests: ManifestCache,
     cleaner: Cleaner,
 }
 
@@ -92,6 +94,7 @@ impl Lake {
                 backend,
                 warehouse,
                 newest: Mutex::default(),
+                manifests: ManifestCache::default(),
                 cleaner,
             }),
             policy: CommitPolicy::default(),
@@ -238,6 +241,10 @@ impl Lake {
 
     pub(crate) fn backend(&self) -> &dyn CommitBackend {
         self.shared.backend.as_ref()
+    }
+
+    pub(crate) fn manifest_cache(&self) -> &ManifestCache {
+        &self.shared.manifests
     }
 
     pub(crate) fn remember(&self, table: LoadedTable) {

@@ -56,6 +56,7 @@ pub(super) async fn prepare(
     // Manifests, their list and the metadata become durable together.
     let batch = lake.warehouse().batch(metadata.location());
     let task = ManifestTask {
+        lake: lake.clone(),
         io: batch.io().clone(),
         base: base.clone(),
         snapshot_id,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataContentType, DataFile, ManifestContentType, ManifestFile, ManifestWriter, ManifestWriterBuilder, PartitionSpec,
+    DataContentType, DataFile, Manifest, ManifestContentType, ManifestFile, ManifestWriter, ManifestWriterBuilder, PartitionSpec,
     SchemaRef, SnapshotSummaryCollector,
 };
 use uuid::Uuid;
 
 use super::{SnapshotChange, tiers};
 use crate::error::{CommitError, LakeError};
+use crate::lake::Lake;
 use crate::table::{LoadedTable, Manifests};
 
 /// What a manifest's sequence number is before the manifest list gives it one.
@@ -27,6 +28,7 @@ pub(super) struct ManifestSet {
 
 /// Writes the manifests that `change` needs on top of `base`.
 pub(super) struct ManifestTask {
+    pub lake: Lake,
     pub io: FileIO,
     pub base: LoadedTable,
     pub snapshot_id: i64,
@@ -55,6 +57,7 @@ impl ManifestTask {
             attempt: Uuid::new_v4(),
             written: 0,
             summary: SnapshotSummaryCollector::default(),
+            touched_deletes: Vec::new(),
         };
         let base = self.base.manifests(&self.io).await.map_err(fatal())?;
         // A manifest that only says what was deleted is of no use to a later snapshot.
@@ -92,6 +95,9 @@ struct Builder<'a> {
     /// Manifests begun.
     written: usize,
     summary: SnapshotSummaryCollector,
+    /// Manifests of deletes with removed entries: what is left of them goes into the manifest of the new deletes. So there are
+    /// few of them, although every merge replaces deletes that lie all over the table.
+    touched_deletes: Vec<Arc<Manifest>>,
 }
 
 impl Builder<'_> {
@@ -139,27 +145,56 @@ impl Builder<'_> {
             .iter()
             .partition(|file| file.content_type() == DataContentType::Data);
         let mut manifests = Vec::new();
-        for (files, content, sequence_number) in [
-            (
-                data,
-                ManifestContentType::Data,
-                change.data_sequence_number.unwrap_or(UNASSIGNED),
-            ),
-            (deletes, ManifestContentType::Deletes, UNASSIGNED),
-        ] {
-            if files.is_empty() {
-                continue;
-            }
-            let mut writer = self.writer(spec.as_ref().clone(), Arc::clone(schema), content)?;
-            for file in files {
-                self.summary.add_file(file, Arc::clone(schema), Arc::clone(spec));
-                writer
-                    .add_file(file.clone(), sequence_number)
-                    .map_err(LakeError::iceberg("adding a file"))?;
+        if !data.is_empty() {
+            let mut writer = self.writer(spec.as_ref().clone(), Arc::clone(schema), ManifestContentType::Data)?;
+            let sequence_number = change.data_sequence_number.unwrap_or(UNASSIGNED);
+            self.add_to(&mut writer, &data, sequence_number)?;
+            manifests.push(self.finish(writer).await?);
+        }
+        let touched = std::mem::take(&mut self.touched_deletes);
+        if !deletes.is_empty() || !touched.is_empty() {
+            let mut writer = self.writer(spec.as_ref().clone(), Arc::clone(schema), ManifestContentType::Deletes)?;
+            self.add_to(&mut writer, &deletes, UNASSIGNED)?;
+            for manifest in &touched {
+                self.keep_rest(&mut writer, manifest)
+                    .map_err(LakeError::iceberg("rewriting a manifest of deletes"))?;
             }
             manifests.push(self.finish(writer).await?);
         }
         Ok(manifests)
+    }
+
+    fn add_to(
+        &mut self,
+        writer: &mut ManifestWriter,
+        files: &[&DataFile],
+        sequence_number: i64,
+    ) -> Result<(), LakeError> {
+        let metadata = self.task.base.metadata();
+        for &file in files {
+            let (schema, spec) = (metadata.current_schema(), metadata.default_partition_spec());
+            self.summary.add_file(file, Arc::clone(schema), Arc::clone(spec));
+            writer
+                .add_file(file.clone(), sequence_number)
+                .map_err(LakeError::iceberg("adding a file"))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the live entries of `manifest`: as they are, or as removed.
+    fn keep_rest(&mut self, writer: &mut ManifestWriter, manifest: &Manifest) -> iceberg::Result<()> {
+        let schema = manifest.metadata().schema();
+        let spec = Arc::new(manifest.metadata().partition_spec().clone());
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            if self.task.change.removed.contains(entry.file_path()) {
+                self.summary
+                    .remove_file(entry.data_file(), Arc::clone(schema), Arc::clone(&spec));
+                add_deleted(writer, entry)?;
+            } else {
+                add_existing(writer, entry)?;
+            }
+        }
+        Ok(())
     }
 
     /// Merges the manifests at `group` into one; its entries keep snapshot ids and sequence numbers.
@@ -173,7 +208,7 @@ impl Builder<'_> {
                 reason: format!("a manifest has partition spec {spec_id}, which the table does not know"),
             })?;
         let schema = Arc::clone(metadata.current_schema());
-        let mut writer = self.writer(spec.as_ref().clone(), schema, ManifestContentType::Data)?;
+        let mut writer = self.writer(spec.as_ref().clone(), schema, manifests[group[0]].content)?;
         for &index in group {
             let path = &manifests[index].manifest_path;
             let failed = || LakeError::iceberg(format!("merging manifest {path}"));
@@ -191,36 +226,34 @@ impl Builder<'_> {
         let removed = &self.task.change.removed;
         let mut missing: HashSet<&str> = removed.iter().map(String::as_str).collect();
         let mut kept = Vec::with_capacity(manifests.len());
+        let metadata = self.task.base.metadata();
         for manifest in manifests {
-            let failed = || LakeError::iceberg(format!("rewriting manifest {}", manifest.manifest_path));
-            let loaded = manifest
-                .load_manifest(&self.task.io)
-                .await
-                .map_err(failed())
-                .map_err(fatal())?;
-            let is_removed = |path: &str| removed.contains(path);
-            if !loaded
-                .entries()
-                .iter()
-                .any(|entry| entry.is_alive() && is_removed(entry.file_path()))
-            {
+            let loaded = self.task.lake.manifest(&self.task.io, &manifest).await.map_err(fatal())?;
+            let live = loaded.entries().iter().filter(|entry| entry.is_alive());
+            let found: Vec<&str> = live
+                .map(|entry| entry.file_path())
+                .filter(|path| removed.contains(*path))
+                .collect();
+            if found.is_empty() {
                 kept.push(manifest);
+                continue;
+            }
+            for path in found {
+                missing.remove(path);
+            }
+            let is_joined = manifest.content == ManifestContentType::Deletes
+                && manifest.partition_spec_id == metadata.default_partition_spec_id();
+            if is_joined {
+                self.touched_deletes.push(loaded);
                 continue;
             }
             let (spec, schema) = (loaded.metadata().partition_spec(), loaded.metadata().schema());
             let mut writer = self
                 .writer(spec.clone(), Arc::clone(schema), manifest.content)
                 .map_err(fatal())?;
-            for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
-                if is_removed(entry.file_path()) {
-                    missing.remove(entry.file_path());
-                    self.summary
-                        .remove_file(entry.data_file(), Arc::clone(schema), Arc::new(spec.clone()));
-                    add_deleted(&mut writer, entry).map_err(failed()).map_err(fatal())?;
-                } else {
-                    add_existing(&mut writer, entry).map_err(failed()).map_err(fatal())?;
-                }
-            }
+            self.keep_rest(&mut writer, &loaded)
+                .map_err(LakeError::iceberg(format!("rewriting manifest {}", manifest.manifest_path)))
+                .map_err(fatal())?;
             kept.push(self.finish(writer).await.map_err(fatal())?);
         }
         match missing.iter().next() {

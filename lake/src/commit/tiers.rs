@@ -26,27 +26,27 @@ fn fan_in(tier: u32) -> usize {
     if tier < 2 { 16 } else { 4 }
 }
 
-/// Indices of the manifests to merge into one: the oldest of the lowest tier that is full; empty when none is.
+/// Indices of the manifests to merge into one, all of data or all of deletes: the oldest of the lowest tier that is full; empty
+/// when none is.
 pub(super) fn merge_group(manifests: &[ManifestFile]) -> Vec<usize> {
-    let mut candidates: Vec<(u32, i32, i64, usize)> = manifests
+    let mut candidates: Vec<((bool, u32, i32), i64, usize)> = manifests
         .iter()
         .enumerate()
-        .filter(|(_, manifest)| manifest.content == ManifestContentType::Data && manifest.key_metadata.is_none())
+        .filter(|(_, manifest)| manifest.key_metadata.is_none())
         .filter_map(|(index, manifest)| {
             let live = live_files(manifest)?;
-            let mergeable = live <= MAX_MERGEABLE_FILES;
-            mergeable.then_some((tier(live), manifest.partition_spec_id, manifest.sequence_number, index))
+            let holds_deletes = manifest.content == ManifestContentType::Deletes;
+            let group = (holds_deletes, tier(live), manifest.partition_spec_id);
+            (live <= MAX_MERGEABLE_FILES).then_some((group, manifest.sequence_number, index))
         })
         .collect();
     candidates.sort_unstable();
     candidates
-        .chunk_by(|left, right| (left.0, left.1) == (right.0, right.1))
-        .find(|group| group.len() >= fan_in(group[0].0))
-        .map(|group| {
-            group[..fan_in(group[0].0)]
-                .iter()
-                .map(|candidate| candidate.3)
-                .collect()
+        .chunk_by(|left, right| left.0 == right.0)
+        .find_map(|group| {
+            let ((_, tier, _), ..) = group[0];
+            let oldest = group.get(..fan_in(tier))?;
+            Some(oldest.iter().map(|candidate| candidate.2).collect())
         })
         .unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! How far a table has consumed its topic, and whether what it says can be believed.
 
+use tapehouse_core::merge::MergeState;
 use tapehouse_core::rebuild::StateHints;
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
 
@@ -66,12 +67,28 @@ impl LoadedTable {
         }
     }
 
-    /// The recorded state, if it can be believed: its snapshot is the current one, or lies beneath it under snapshots of
-    /// other engines.
+    /// The recorded state of a table that is fed from Kafka, if it can be believed: its snapshot is the current one, or lies
+    /// beneath it under snapshots of other engines.
     ///
     /// # Errors
     /// [`StateError`] says what is wrong and the way out.
     pub fn stream_state(&self) -> Result<StreamState, StateError> {
+        self.recorded(StreamState::from_json, |state| state.snapshot)
+    }
+
+    /// The recorded state of a table that is merged from another one, if it can be believed; as [`LoadedTable::stream_state`].
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn merge_state(&self) -> Result<MergeState, StateError> {
+        self.recorded(MergeState::from_json, |state| state.snapshot)
+    }
+
+    fn recorded<S>(
+        &self,
+        parse: fn(&str) -> Result<S, serde_json::Error>,
+        snapshot_of: fn(&S) -> i64,
+    ) -> Result<S, StateError> {
         let table = || self.ident().clone();
         let Some(text) = self.metadata().properties().get(STATE_PROPERTY) else {
             return Err(StateError::Missing {
@@ -83,15 +100,16 @@ impl LoadedTable {
             table: table(),
             reason: reason.to_string(),
         };
-        let state = StreamState::from_json(text).map_err(malformed)?;
+        let state = parse(text).map_err(malformed)?;
+        let recorded = snapshot_of(&state);
         // The newest snapshot that carries a state must be the property's own; snapshots above it are of other engines.
         let newest_own = self
             .ancestry()
             .find_map(|snapshot| Some((snapshot, snapshot.summary().additional_properties.get(STATE_PROPERTY)?)));
         match newest_own {
-            None if state.snapshot == 0 => Ok(state),
-            Some((own, carried)) if own.snapshot_id() == state.snapshot && carried == text => Ok(state),
-            Some((own, _)) if own.snapshot_id() == state.snapshot || state.snapshot == 0 => {
+            None if recorded == 0 => Ok(state),
+            Some((own, carried)) if own.snapshot_id() == recorded && carried == text => Ok(state),
+            Some((own, _)) if own.snapshot_id() == recorded || recorded == 0 => {
                 Err(StateError::Contradicted {
                     table: table(),
                     snapshot: own.snapshot_id(),
@@ -99,7 +117,7 @@ impl LoadedTable {
             }
             _ => Err(StateError::NotInHistory {
                 table: table(),
-                recorded: state.snapshot,
+                recorded,
                 current: self.metadata().current_snapshot_id(),
             }),
         }

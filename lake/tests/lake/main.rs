@@ -15,6 +15,7 @@ mod readers;
 mod rest;
 mod retention;
 mod s3;
+mod row_delta;
 mod schema;
 mod support;
 mod tiers;

@@ -1,0 +1,124 @@
+//! Rewrite: the same rows in other files. What a table holds does not change, and so neither does how far it has consumed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use async_trait::async_trait;
+use iceberg::spec::{DataFile, Operation};
+use uuid::Uuid;
+
+use super::row_delta::{FileDeletes, MovedFile, check_deletes};
+use super::{Change, CommitOutcome, Committed, Planned, SnapshotChange};
+use crate::error::CommitError;
+use crate::lake::Lake;
+use crate::name::TableName;
+use crate::table::LoadedTable;
+
+/// A data file that is rewritten.
+#[derive(Clone, Debug)]
+pub struct Rewritten {
+    /// Its location.
+    pub data_file: String,
+    /// Its delete file: its rows are not in the outputs, or deleted there.
+    pub delete_file: Option<String>,
+}
+
+/// Files that take the place of others.
+#[derive(Clone, Debug)]
+pub struct Rewrite {
+    /// Names the commit; the same in every attempt.
+    pub commit_id: Uuid,
+    /// The files that go, with their deletes.
+    pub inputs: Vec<Rewritten>,
+    /// The files that come: all rows of the inputs that are not deleted.
+    pub outputs: Vec<DataFile>,
+    /// Deletes for the outputs: of rows that were deleted in the inputs after these had been read.
+    pub deletes: Vec<FileDeletes>,
+    /// Additional entries of the summary.
+    pub summary: BTreeMap<String, String>,
+}
+
+/// What became of a [`Rewrite`].
+#[derive(Debug)]
+pub enum RewriteOutcome {
+    /// It is in the table.
+    Committed(Committed),
+    /// Nothing was written.
+    NotRewritten(NotRewritten),
+}
+
+/// Why a rewrite had nothing to commit: an input is not as it was when it was read. Rows that were deleted meanwhile would come
+/// back.
+pub type NotRewritten = MovedFile;
+
+impl Lake {
+    /// Commits a rewrite, whole or not at all: only if all inputs are live and have the deletes that were applied.
+    ///
+    /// # Errors
+    /// [`CommitError`]; [`CommitError::Validation`] when the outputs do not hold as many rows as the inputs.
+    pub async fn rewrite(&self, ident: &TableName, rewrite: &Rewrite) -> Result<RewriteOutcome, CommitError> {
+        let change = Staged { lake: self, rewrite };
+        Ok(match self.commit(ident, rewrite.commit_id, &change).await? {
+            CommitOutcome::Committed(committed) => RewriteOutcome::Committed(committed),
+            CommitOutcome::Done(reason) => RewriteOutcome::NotRewritten(reason),
+        })
+    }
+}
+
+struct Staged<'a> {
+    lake: &'a Lake,
+    rewrite: &'a Rewrite,
+}
+
+#[async_trait]
+impl Change for Staged<'_> {
+    type Done = NotRewritten;
+
+    async fn plan(
+        &self,
+        base: &LoadedTable,
+        _snapshot_id: i64,
+        _retried_blindly: bool,
+    ) -> Result<Planned<NotRewritten>, CommitError> {
+        let Self { lake, rewrite } = self;
+        let invalid = |reason: String| CommitError::Validation {
+            table: base.ident().clone(),
+            reason,
+        };
+        let live = lake.live_files(base).await.map_err(CommitError::fatal(base.ident()))?;
+        // Of no single data file: what they delete is not known here.
+        if let Some(other) = live.other_deletes().next() {
+            return Err(invalid(format!("delete file {} is not of one data file", other.file_path())));
+        }
+        let inputs = rewrite.inputs.iter();
+        let inputs = inputs.map(|input| (input.data_file.as_str(), input.delete_file.as_deref()));
+        if let Err(moved) = check_deletes(&live, inputs) {
+            return Ok(Planned::Done(moved));
+        }
+        let (mut rows, mut data_sequence_number) = (0, 0);
+        let mut removed = HashSet::new();
+        for input in &rewrite.inputs {
+            let location = input.data_file.as_str();
+            let deleted: u64 = live.deletes_of(location).map(DataFile::record_count).sum();
+            rows += live.data_file(location).map_or(0, DataFile::record_count) - deleted;
+            data_sequence_number = data_sequence_number.max(live.data_sequence_number(location).unwrap_or_default());
+            removed.insert(input.data_file.clone());
+            removed.extend(input.delete_file.clone());
+        }
+        // Deletes that are committed with the outputs take rows away that are deleted in the inputs by now.
+        let written: u64 = rewrite.outputs.iter().map(DataFile::record_count).sum();
+        let deleted: u64 = rewrite.deletes.iter().map(|deletes| deletes.file.record_count()).sum();
+        let written = written.saturating_sub(deleted);
+        if written != rows {
+            return Err(invalid(format!("the rewritten files hold {written} rows, their inputs {rows}")));
+        }
+        let deletes = rewrite.deletes.iter().map(|deletes| &deletes.file);
+        Ok(Planned::Commit(Box::new(SnapshotChange {
+            operation: Operation::Replace,
+            added: rewrite.outputs.iter().chain(deletes).cloned().collect(),
+            removed,
+            data_sequence_number: Some(data_sequence_number),
+            summary: rewrite.summary.clone(),
+            properties: HashMap::new(),
+        })))
+    }
+}
