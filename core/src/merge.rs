@@ -142,13 +142,15 @@ pub fn decide(state: &MergeState, request: &MergeRequest) -> MergeDecision {
         let of = |(incarnation, ranges): (&i32, &'_ Ranges)| {
             let ranges: Vec<_> = ranges.0.iter().map(|(partition, range)| (*partition, *range)).collect();
             let incarnation = *incarnation;
-            ranges.into_iter().map(move |(partition, range)| (incarnation, partition, range))
+            ranges
+                .into_iter()
+                .map(move |(partition, range)| (incarnation, partition, range))
         };
         request.ranges.iter().flat_map(of)
     };
-    if ranges().all(|(incarnation, partition, range)| {
-        state.next(incarnation, partition).is_some_and(|next| range.end <= next)
-    }) {
+    if ranges()
+        .all(|(incarnation, partition, range)| state.next(incarnation, partition).is_some_and(|next| range.end <= next))
+    {
         return MergeDecision::AlreadyMerged;
     }
     let mut next_state = state.clone();
@@ -165,7 +167,11 @@ pub fn decide(state: &MergeState, request: &MergeRequest) -> MergeDecision {
                 });
             }
             _ => {
-                next_state.next.entry(incarnation).or_default().insert(partition, range.end);
+                next_state
+                    .next
+                    .entry(incarnation)
+                    .or_default()
+                    .insert(partition, range.end);
             }
         }
     }

@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::catalog::{self, CatalogSettings, CommitBackend, Creation};
 use crate::commit::cleanup::{Cleaner, CleanupJob};
+use crate::commit::live::ManifestCache;
 use crate::commit::metadata_file::Unwritten;
 use crate::commit::metadata_json::SnapshotTexts;
-use crate::commit::live::ManifestCache;
 use crate::commit::{CommitPolicy, hint, metadata_file};
 use crate::error::LakeError;
 use crate::name::TableName;

@@ -119,7 +119,11 @@ impl LiveFiles {
 
     /// The position deletes that are for the data file at `location` alone.
     pub fn deletes_of(&self, location: &str) -> impl Iterator<Item = &DataFile> {
-        self.deletes.get(location).into_iter().flatten().map(|entry| entry.data_file())
+        self.deletes
+            .get(location)
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.data_file())
     }
 
     /// Delete files that are not for one data file alone. Tapehouse writes none.
@@ -132,7 +136,10 @@ impl LiveFiles {
 pub fn referenced_data_file(deletes: &DataFile) -> Option<String> {
     use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH as FILE_PATH;
     deletes.referenced_data_file().or_else(|| {
-        let (lower, upper) = (deletes.lower_bounds().get(&FILE_PATH)?, deletes.upper_bounds().get(&FILE_PATH)?);
+        let (lower, upper) = (
+            deletes.lower_bounds().get(&FILE_PATH)?,
+            deletes.upper_bounds().get(&FILE_PATH)?,
+        );
         (lower == upper).then(|| match lower.literal() {
             iceberg::spec::PrimitiveLiteral::String(path) => path.clone(),
             _ => lower.to_string(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataContentType, DataFile, Manifest, ManifestContentType, ManifestFile, ManifestWriter, ManifestWriterBuilder, PartitionSpec,
-    SchemaRef, SnapshotSummaryCollector,
+    DataContentType, DataFile, Manifest, ManifestContentType, ManifestFile, ManifestWriter, ManifestWriterBuilder,
+    PartitionSpec, SchemaRef, SnapshotSummaryCollector,
 };
 use uuid::Uuid;
 
@@ -228,7 +228,12 @@ impl Builder<'_> {
         let mut kept = Vec::with_capacity(manifests.len());
         let metadata = self.task.base.metadata();
         for manifest in manifests {
-            let loaded = self.task.lake.manifest(&self.task.io, &manifest).await.map_err(fatal())?;
+            let loaded = self
+                .task
+                .lake
+                .manifest(&self.task.io, &manifest)
+                .await
+                .map_err(fatal())?;
             let live = loaded.entries().iter().filter(|entry| entry.is_alive());
             let found: Vec<&str> = live
                 .map(|entry| entry.file_path())
@@ -252,7 +257,10 @@ impl Builder<'_> {
                 .writer(spec.clone(), Arc::clone(schema), manifest.content)
                 .map_err(fatal())?;
             self.keep_rest(&mut writer, &loaded)
-                .map_err(LakeError::iceberg(format!("rewriting manifest {}", manifest.manifest_path)))
+                .map_err(LakeError::iceberg(format!(
+                    "rewriting manifest {}",
+                    manifest.manifest_path
+                )))
                 .map_err(fatal())?;
             kept.push(self.finish(writer).await.map_err(fatal())?);
         }

@@ -37,10 +37,10 @@ pub use change::{Change, Planned, SnapshotChange};
 pub(crate) use evolution::must_change;
 pub use evolution::{Mismatch, WantedColumn};
 pub use gaps::{GAPS_PROPERTY, Gaps, recorded_gaps};
-pub use policy::CommitPolicy;
 pub use live::{LiveFiles, referenced_data_file};
+pub use policy::CommitPolicy;
 pub use retention::{HOURLY_TAG_PREFIX, Retention};
-pub use rewrite::{NotRewritten, RewriteOutcome, Rewritten, Rewrite};
+pub use rewrite::{NotRewritten, Rewrite, RewriteOutcome, Rewritten};
 pub use row_delta::{FileDeletes, MergeOutcome, MovedFile, NotMerged, RowDelta};
 pub use state_change::{DecidedOn, StateChange, StateChangeKind};
 

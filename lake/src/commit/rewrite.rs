@@ -87,7 +87,10 @@ impl Change for Staged<'_> {
         let live = lake.live_files(base).await.map_err(CommitError::fatal(base.ident()))?;
         // Of no single data file: what they delete is not known here.
         if let Some(other) = live.other_deletes().next() {
-            return Err(invalid(format!("delete file {} is not of one data file", other.file_path())));
+            return Err(invalid(format!(
+                "delete file {} is not of one data file",
+                other.file_path()
+            )));
         }
         let inputs = rewrite.inputs.iter();
         let inputs = inputs.map(|input| (input.data_file.as_str(), input.delete_file.as_deref()));
@@ -109,7 +112,9 @@ impl Change for Staged<'_> {
         let deleted: u64 = rewrite.deletes.iter().map(|deletes| deletes.file.record_count()).sum();
         let written = written.saturating_sub(deleted);
         if written != rows {
-            return Err(invalid(format!("the rewritten files hold {written} rows, their inputs {rows}")));
+            return Err(invalid(format!(
+                "the rewritten files hold {written} rows, their inputs {rows}"
+            )));
         }
         let deletes = rewrite.deletes.iter().map(|deletes| &deletes.file);
         Ok(Planned::Commit(Box::new(SnapshotChange {

@@ -100,7 +100,10 @@ pub(super) fn check_deletes<'a>(
             return Err(MovedFile::OtherDeletes {
                 data_file: data_file.to_owned(),
                 expected: expected.map(str::to_owned),
-                found: live.deletes_of(data_file).map(|file| file.file_path().to_owned()).collect(),
+                found: live
+                    .deletes_of(data_file)
+                    .map(|file| file.file_path().to_owned())
+                    .collect(),
             });
         }
     }
@@ -175,7 +178,12 @@ impl Change for Staged<'_> {
                 true => Operation::Append,
                 false => Operation::Overwrite,
             },
-            added: delta.added.iter().chain(deletes().map(|deletes| &deletes.file)).cloned().collect(),
+            added: delta
+                .added
+                .iter()
+                .chain(deletes().map(|deletes| &deletes.file))
+                .cloned()
+                .collect(),
             removed: deletes().filter_map(|deletes| deletes.replaces.clone()).collect(),
             data_sequence_number: None,
             summary,

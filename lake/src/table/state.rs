@@ -109,12 +109,10 @@ impl LoadedTable {
         match newest_own {
             None if recorded == 0 => Ok(state),
             Some((own, carried)) if own.snapshot_id() == recorded && carried == text => Ok(state),
-            Some((own, _)) if own.snapshot_id() == recorded || recorded == 0 => {
-                Err(StateError::Contradicted {
-                    table: table(),
-                    snapshot: own.snapshot_id(),
-                })
-            }
+            Some((own, _)) if own.snapshot_id() == recorded || recorded == 0 => Err(StateError::Contradicted {
+                table: table(),
+                snapshot: own.snapshot_id(),
+            }),
             _ => Err(StateError::NotInHistory {
                 table: table(),
                 recorded,

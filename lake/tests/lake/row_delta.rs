@@ -65,7 +65,10 @@ impl Model {
         for (file, all) in &self.files {
             let deleted = self.deleted.get(file).map(|(positions, _)| positions);
             let live = all.iter().enumerate();
-            rows.extend(live.filter(|(at, _)| !deleted.is_some_and(|deleted| deleted.contains(at))).map(|(_, row)| *row));
+            rows.extend(
+                live.filter(|(at, _)| !deleted.is_some_and(|deleted| deleted.contains(at)))
+                    .map(|(_, row)| *row),
+            );
         }
         rows.sort_unstable();
         rows
@@ -76,7 +79,12 @@ impl Model {
     }
 
     /// A delete file for `positions` of `data_file`, as [`FileDeletes`]; `replaces` is its delete file so far.
-    async fn write_deletes(&self, data_file: &DataFile, positions: &BTreeSet<usize>, replaces: Option<String>) -> FileDeletes {
+    async fn write_deletes(
+        &self,
+        data_file: &DataFile,
+        positions: &BTreeSet<usize>,
+        replaces: Option<String>,
+    ) -> FileDeletes {
         let table = self.table().await;
         let batch = self.rig.lake.warehouse().batch(table.metadata().location());
         let positions: Vec<i64> = positions.iter().map(|at| *at as i64).collect();
@@ -124,7 +132,10 @@ impl Model {
                 file
             });
             let data_file = live.data_file(location).expect("the model's files are live");
-            deletes.push((positions.clone(), self.write_deletes(data_file, &positions, replaces).await));
+            deletes.push((
+                positions.clone(),
+                self.write_deletes(data_file, &positions, replaces).await,
+            ));
         }
         let files = deletes.iter().map(|(_, deletes)| deletes.clone()).collect();
         let delta = self.delta(vec![added.clone()], files, rows);
@@ -142,7 +153,11 @@ impl Model {
     async fn rewrite(&mut self, inputs: &[String], late: &[Row]) -> Result<RewriteOutcome, CommitError> {
         let mut rows = Vec::new();
         for input in inputs {
-            let deleted = self.deleted.get(input).map(|(positions, _)| positions.clone()).unwrap_or_default();
+            let deleted = self
+                .deleted
+                .get(input)
+                .map(|(positions, _)| positions.clone())
+                .unwrap_or_default();
             let all = self.files[input].iter().enumerate();
             rows.extend(all.filter(|(at, _)| !deleted.contains(at)).map(|(_, row)| *row));
         }
@@ -170,7 +185,8 @@ impl Model {
             }
             let location = output.file_path().to_owned();
             if let Some(deletes) = deletes.first() {
-                self.deleted.insert(location.clone(), (positions, deletes.file.file_path().to_owned()));
+                self.deleted
+                    .insert(location.clone(), (positions, deletes.file.file_path().to_owned()));
             }
             self.files.insert(location, rows);
         }
@@ -186,12 +202,16 @@ impl Model {
 }
 
 fn as_json(rows: &[Row]) -> Value {
-    rows.iter().map(|(partition, offset)| serde_json::json!([partition, offset])).collect()
+    rows.iter()
+        .map(|(partition, offset)| serde_json::json!([partition, offset]))
+        .collect()
 }
 
 async fn merges_and_rewrites_are_read_by_pyiceberg_and_duckdb(kind: Kind) {
     let Some(python) = python() else { return };
-    let Some(mut model) = Model::new(kind).await else { return };
+    let Some(mut model) = Model::new(kind).await else {
+        return;
+    };
     let mut expected = BTreeMap::new();
     for round in 0..24_i64 {
         // Every third row of the last files, one of every file before; some files lose all rows.
@@ -204,7 +224,11 @@ async fn merges_and_rewrites_are_read_by_pyiceberg_and_duckdb(kind: Kind) {
         expected.insert(model.table().await.metadata().last_sequence_number(), model.rows());
         if round % 6 == 5 {
             let inputs: Vec<String> = model.files.keys().take(4).cloned().collect();
-            let late = if round % 12 == 11 { model.rows()[..2].to_vec() } else { Vec::new() };
+            let late = if round % 12 == 11 {
+                model.rows()[..2].to_vec()
+            } else {
+                Vec::new()
+            };
             let outcome = model.rewrite(&inputs, &late).await.unwrap();
             assert!(matches!(outcome, RewriteOutcome::Committed(_)), "{outcome:?}");
             expected.insert(model.table().await.metadata().last_sequence_number(), model.rows());
@@ -221,7 +245,10 @@ async fn merges_and_rewrites_are_read_by_pyiceberg_and_duckdb(kind: Kind) {
     assert_eq!(live.other_deletes().count(), 0);
     let settings = &model.rig.place.settings;
     let name = model.rig.ident.to_string();
-    let read = run_readers(&python, &["read_all", &settings.catalog.uri, &settings.warehouse, &name]);
+    let read = run_readers(
+        &python,
+        &["read_all", &settings.catalog.uri, &settings.warehouse, &name],
+    );
     let mut compared = 0;
     for snapshot in read["snapshots"].as_array().unwrap() {
         let number = snapshot["sequence_number"].as_i64().unwrap();
@@ -234,16 +261,23 @@ async fn merges_and_rewrites_are_read_by_pyiceberg_and_duckdb(kind: Kind) {
     assert_eq!(compared, expected.len());
     assert_eq!(read["by_folder"], as_json(&model.rows()));
     assert_eq!(table.merge_state().unwrap().next(0, 0), Some(model.next));
-    assert_eq!(table.summary().rows.map(|rows| rows - deleted_rows(&table)), Some(model.rows().len() as u64));
+    assert_eq!(
+        table.summary().rows.map(|rows| rows - deleted_rows(&table)),
+        Some(model.rows().len() as u64)
+    );
 }
 
 fn deleted_rows(table: &LoadedTable) -> u64 {
     let snapshot = table.metadata().current_snapshot().unwrap();
-    snapshot.summary().additional_properties["total-position-deletes"].parse().unwrap()
+    snapshot.summary().additional_properties["total-position-deletes"]
+        .parse()
+        .unwrap()
 }
 
 async fn a_merge_is_committed_once(kind: Kind) {
-    let Some(mut model) = Model::new(kind).await else { return };
+    let Some(mut model) = Model::new(kind).await else {
+        return;
+    };
     model.merge(5, &[]).await;
     let added = model.write_rows(&[(0, 5)]).await;
     let delta = model.delta(vec![added.clone()], Vec::new(), 1);
@@ -251,19 +285,37 @@ async fn a_merge_is_committed_once(kind: Kind) {
         let rig = &model.rig;
         async move { rig.lake.merge(&rig.ident, &delta).await.unwrap() }
     };
-    let MergeOutcome::Committed(first) = merge(delta.clone()).await else { panic!("not committed") };
-    let MergeOutcome::Committed(again) = merge(delta.clone()).await else { panic!("not found again") };
+    let MergeOutcome::Committed(first) = merge(delta.clone()).await else {
+        panic!("not committed")
+    };
+    let MergeOutcome::Committed(again) = merge(delta.clone()).await else {
+        panic!("not found again")
+    };
     assert_eq!(first.snapshot_id, again.snapshot_id);
-    let other = RowDelta { commit_id: Uuid::new_v4(), ..delta.clone() };
+    let other = RowDelta {
+        commit_id: Uuid::new_v4(),
+        ..delta.clone()
+    };
     let outcome = merge(other).await;
-    assert!(matches!(outcome, MergeOutcome::NotMerged(NotMerged::Already(_))), "{outcome:?}");
-    let gap = RowDelta { commit_id: Uuid::new_v4(), ..model.delta(vec![added], Vec::new(), 9) };
+    assert!(
+        matches!(outcome, MergeOutcome::NotMerged(NotMerged::Already(_))),
+        "{outcome:?}"
+    );
+    let gap = RowDelta {
+        commit_id: Uuid::new_v4(),
+        ..model.delta(vec![added], Vec::new(), 9)
+    };
     let outcome = merge(gap).await;
-    assert!(matches!(outcome, MergeOutcome::NotMerged(NotMerged::Refused(..))), "{outcome:?}");
+    assert!(
+        matches!(outcome, MergeOutcome::NotMerged(NotMerged::Refused(..))),
+        "{outcome:?}"
+    );
 }
 
 async fn what_was_not_looked_up_in_the_live_files_is_refused(kind: Kind) {
-    let Some(mut model) = Model::new(kind).await else { return };
+    let Some(mut model) = Model::new(kind).await else {
+        return;
+    };
     model.merge(5, &[]).await;
     model.merge(5, &[(0, 1)]).await;
     let live = model.rig.lake.live_files(&model.table().await).await.unwrap();
@@ -274,13 +326,18 @@ async fn what_was_not_looked_up_in_the_live_files_is_refused(kind: Kind) {
     let delta = model.delta(Vec::new(), vec![unseen], 1);
     let outcome = model.rig.lake.merge(&model.rig.ident, &delta).await.unwrap();
     assert!(
-        matches!(outcome, MergeOutcome::NotMerged(NotMerged::Moved(MovedFile::OtherDeletes { .. }))),
+        matches!(
+            outcome,
+            MergeOutcome::NotMerged(NotMerged::Moved(MovedFile::OtherDeletes { .. }))
+        ),
         "{outcome:?}"
     );
     let others: Vec<String> = model.files.keys().cloned().collect();
     let stale = model.input(&location);
     model.rewrite(&others, &[]).await.unwrap();
-    let gone = model.write_deletes(data_file, &[1, 3].into(), stale.delete_file.clone()).await;
+    let gone = model
+        .write_deletes(data_file, &[1, 3].into(), stale.delete_file.clone())
+        .await;
     let delta = model.delta(Vec::new(), vec![gone], 1);
     let outcome = model.rig.lake.merge(&model.rig.ident, &delta).await.unwrap();
     assert!(
@@ -295,12 +352,17 @@ async fn what_was_not_looked_up_in_the_live_files_is_refused(kind: Kind) {
         summary: BTreeMap::new(),
     };
     let outcome = model.rig.lake.rewrite(&model.rig.ident, &rewrite).await.unwrap();
-    assert!(matches!(outcome, RewriteOutcome::NotRewritten(MovedFile::Gone(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, RewriteOutcome::NotRewritten(MovedFile::Gone(_))),
+        "{outcome:?}"
+    );
     assert_eq!(model.table().await.merge_state().unwrap().next(0, 0), Some(model.next));
 }
 
 async fn a_rewrite_that_loses_rows_is_refused(kind: Kind) {
-    let Some(mut model) = Model::new(kind).await else { return };
+    let Some(mut model) = Model::new(kind).await else {
+        return;
+    };
     model.merge(5, &[]).await;
     model.merge(5, &[(0, 1)]).await;
     let before = model.rows();
