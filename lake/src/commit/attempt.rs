@@ -46,12 +46,7 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, CommitError> {
     let fatal = || CommitError::fatal(base.ident());
     let metadata = base.metadata();
-    if metadata.format_version() != FormatVersion::V2 {
-        return Err(CommitError::Validation {
-            table: base.ident().clone(),
-            reason: format!("its format is {}; only version 2 is written", metadata.format_version()),
-        });
-    }
+    demand_version_2(base)?;
     failpoint::reach("before_manifest_write");
     // Manifests, their list and the metadata become durable together.
     let batch = lake.warehouse().batch(metadata.location());
@@ -105,6 +100,16 @@ pub(super) async fn prepare(
         sequence_number,
         expired: plan.expire,
     })
+}
+
+fn demand_version_2(base: &LoadedTable) -> Result<(), CommitError> {
+    match base.metadata().format_version() {
+        FormatVersion::V2 => Ok(()),
+        other => Err(CommitError::Validation {
+            table: base.ident().clone(),
+            reason: format!("its format is {other}; only version 2 is written"),
+        }),
+    }
 }
 
 impl Prepared {
