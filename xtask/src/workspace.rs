@@ -1,5 +1,6 @@
 //! Where things are: the checkout, the target directory, the tracked files.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +12,13 @@ pub struct Workspace {
     pub root: PathBuf,
     /// The target directory that this program was built into, whatever configured it.
     pub target: PathBuf,
+}
+
+/// Whether cargo set the variable for the package that it runs, which is this program's. Build scripts look at some of them (that of
+/// `ring` at most): what was built by `cargo` itself would be built again by `cargo xtask`, with all that is above it, and again after that.
+fn is_of_a_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 impl Workspace {
@@ -33,6 +41,9 @@ impl Workspace {
     /// The cargo that started this program, to be run in the root and with the same target directory.
     pub fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_a_package(name)) {
+            command.env_remove(name);
+        }
         command
             .current_dir(&self.root)
             .env("CARGO_TARGET_DIR", &self.target)
