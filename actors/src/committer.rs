@@ -11,6 +11,7 @@ use tapehouse_core::clock::now_ms;
 use tapehouse_core::failpoint;
 use tapehouse_core::freshness::ProducedAt;
 use tapehouse_core::watermark::Watermark;
+use tapehouse_lake::commit::keys;
 use tapehouse_lake::{AppendOutcome, CommitError, Lake, LoadedTable, StagedAppend, TableName, WantedColumn};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
@@ -172,7 +173,7 @@ impl Committer {
         let undecodable: u64 = staged.undecodable.values().sum();
         let mut summary = BTreeMap::from([
             ("tapehouse.rows".to_owned(), staged.rows.to_string()),
-            ("tapehouse.undecodable".to_owned(), undecodable.to_string()),
+            (keys::UNDECODABLE.to_owned(), undecodable.to_string()),
             ("tapehouse.bytes".to_owned(), staged.bytes.to_string()),
             ("tapehouse.run-id".to_owned(), staged.run_id.to_string()),
             ("tapehouse.node".to_owned(), self.node.clone()),

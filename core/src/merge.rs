@@ -139,14 +139,10 @@ pub fn decide(state: &MergeState, request: &MergeRequest) -> MergeDecision {
         return MergeDecision::Refuse(refusal);
     }
     let ranges = || {
-        let of = |(incarnation, ranges): (&i32, &'_ Ranges)| {
-            let ranges: Vec<_> = ranges.0.iter().map(|(partition, range)| (*partition, *range)).collect();
-            let incarnation = *incarnation;
-            ranges
-                .into_iter()
-                .map(move |(partition, range)| (incarnation, partition, range))
-        };
-        request.ranges.iter().flat_map(of)
+        request.ranges.iter().flat_map(|(&incarnation, ranges)| {
+            let partitions = ranges.0.iter();
+            partitions.map(move |(&partition, &range)| (incarnation, partition, range))
+        })
     };
     if ranges()
         .all(|(incarnation, partition, range)| state.next(incarnation, partition).is_some_and(|next| range.end <= next))

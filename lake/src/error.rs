@@ -228,4 +228,12 @@ impl CommitError {
         let table = table.clone();
         move |source| Self::Fatal { table, source }
     }
+
+    pub(crate) fn validation(table: &TableName) -> impl Fn(String) -> Self + use<> {
+        let table = table.clone();
+        move |reason| Self::Validation {
+            table: table.clone(),
+            reason,
+        }
+    }
 }

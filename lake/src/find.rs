@@ -20,7 +20,7 @@ use crate::commit::keys;
 use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::ranged::{RangedFile, ReadError};
-use crate::table::LoadedTable;
+use crate::table::{LoadedTable, read_manifest};
 
 const BATCH_ROWS: usize = 65_536;
 
@@ -149,10 +149,7 @@ async fn candidates(
         .iter()
         .filter(|manifest| manifest.content == ManifestContentType::Data)
     {
-        let loaded = manifest.load_manifest(io).await.map_err(LakeError::iceberg(format!(
-            "reading manifest {}",
-            manifest.manifest_path
-        )))?;
+        let loaded = read_manifest(io, manifest).await?;
         for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
             files += 1;
             if admits(entry, schema, wanted) {

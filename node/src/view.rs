@@ -10,6 +10,7 @@ use tapehouse_kafka::consumer::{ConsumerError, ReaderOptions, TopicReader};
 use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::look::OpenTransaction;
 use tapehouse_kafka::{AccessError, KafkaSettings};
+use tapehouse_lake::commit::keys;
 use tapehouse_lake::{Lake, LakeError, LakeSettings, LoadedTable, SnapshotRef, StateError, TableName};
 
 use crate::config::Topic;
@@ -79,7 +80,7 @@ pub struct Undecodable {
 impl Undecodable {
     fn of(table: &LoadedTable) -> Self {
         let rows = |snapshot: &SnapshotRef| {
-            let text = snapshot.summary().additional_properties.get("tapehouse.undecodable");
+            let text = snapshot.summary().additional_properties.get(keys::UNDECODABLE);
             text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)
         };
         let counted = table

@@ -10,6 +10,7 @@ use tapehouse_core::offsets::{Offset, PartitionId};
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
 use uuid::Uuid;
 
+use super::change::demand_schema;
 use super::{Change, CommitOutcome, Planned, SnapshotChange};
 use crate::error::CommitError;
 use crate::lake::Lake;
@@ -19,8 +20,10 @@ use crate::table::LoadedTable;
 /// Table property with the first offset ever read of each partition: JSON `{"INCARNATION":{"PARTITION":OFFSET}}`.
 pub const FIRST_OFFSETS_PROPERTY: &str = "tapehouse.first-offsets";
 
-/// Keys of a snapshot's summary that the commit layer itself sets.
+/// Keys of a snapshot's summary that more than one part of the program knows.
 pub mod keys {
+    /// Rows that could not be decoded; who stages the rows says how many.
+    pub const UNDECODABLE: &str = "tapehouse.undecodable";
     /// The commit's id: tells an attempt whose answer was lost from one that did not happen.
     pub const COMMIT_ID: &str = "tapehouse.commit-id";
     /// The Kafka topic.
@@ -121,16 +124,8 @@ impl Change for StagedAppend {
         snapshot_id: i64,
         retried_blindly: bool,
     ) -> Result<Planned<NotAppended>, CommitError> {
-        let invalid = |reason: String| CommitError::Validation {
-            table: base.ident().clone(),
-            reason,
-        };
-        if base.metadata().schema_by_id(self.schema_id).is_none() {
-            return Err(invalid(format!(
-                "the staged files have schema {}, which the table does not know",
-                self.schema_id
-            )));
-        }
+        let invalid = CommitError::validation(base.ident());
+        demand_schema(base, "staged", self.schema_id)?;
         let state = base.stream_state().map_err(|error| invalid(error.to_string()))?;
         let permit = match check(&state, &self.request, retried_blindly) {
             AppendDecision::Accept(permit) => permit,

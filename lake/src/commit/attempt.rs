@@ -105,10 +105,9 @@ pub(super) async fn prepare(
 fn demand_version_2(base: &LoadedTable) -> Result<(), CommitError> {
     match base.metadata().format_version() {
         FormatVersion::V2 => Ok(()),
-        other => Err(CommitError::Validation {
-            table: base.ident().clone(),
-            reason: format!("its format is {other}; only version 2 is written"),
-        }),
+        other => Err(CommitError::validation(base.ident())(format!(
+            "its format is {other}; only version 2 is written"
+        ))),
     }
 }
 

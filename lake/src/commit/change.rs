@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use async_trait::async_trait;
 use iceberg::spec::{DataFile, Operation};
 
-use super::CommitError;
+use crate::error::CommitError;
 use crate::table::LoadedTable;
 
 /// One new snapshot: files, what is said about them, and the properties that change with them.
@@ -66,4 +66,14 @@ pub trait Change: Send + Sync {
         snapshot_id: i64,
         retried_blindly: bool,
     ) -> Result<Planned<Self::Done>, CommitError>;
+}
+
+/// Refuses files of a schema that the table does not know; `whose` are they, for people.
+pub(super) fn demand_schema(base: &LoadedTable, whose: &str, schema_id: i32) -> Result<(), CommitError> {
+    match base.metadata().schema_by_id(schema_id) {
+        Some(_) => Ok(()),
+        None => Err(CommitError::validation(base.ident())(format!(
+            "the {whose} files have schema {schema_id}, which the table does not know"
+        ))),
+    }
 }

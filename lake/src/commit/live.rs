@@ -8,7 +8,7 @@ use iceberg::spec::{DataContentType, DataFile, Manifest, ManifestEntry, Manifest
 
 use crate::error::LakeError;
 use crate::lake::Lake;
-use crate::table::LoadedTable;
+use crate::table::{LoadedTable, read_manifest};
 
 /// Entries kept over all tables; above this the cache starts afresh. An entry of 15 columns takes some 3 KiB.
 const MAX_CACHED_ENTRIES: usize = 20_000;
@@ -52,8 +52,7 @@ impl Lake {
         if let Some(known) = self.manifest_cache().get(location) {
             return Ok(known);
         }
-        let failed = LakeError::iceberg(format!("reading manifest {location}"));
-        let loaded = Arc::new(manifest.load_manifest(io).await.map_err(failed)?);
+        let loaded = Arc::new(read_manifest(io, manifest).await?);
         self.manifest_cache().keep(location, &loaded);
         Ok(loaded)
     }

@@ -40,8 +40,8 @@ pub use gaps::{GAPS_PROPERTY, Gaps, recorded_gaps};
 pub use live::{LiveFiles, referenced_data_file};
 pub use policy::CommitPolicy;
 pub use retention::{HOURLY_TAG_PREFIX, Retention};
-pub use rewrite::{NotRewritten, Rewrite, RewriteOutcome, Rewritten};
-pub use row_delta::{FileDeletes, MergeOutcome, MovedFile, NotMerged, RowDelta};
+pub use rewrite::{Rewrite, Rewritten};
+pub use row_delta::{FileDeletes, MovedFile, NotMerged, RowDelta};
 pub use state_change::{DecidedOn, StateChange, StateChangeKind};
 
 use crate::catalog::SwapError;

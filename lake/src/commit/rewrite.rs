@@ -7,7 +7,7 @@ use iceberg::spec::{DataFile, Operation};
 use uuid::Uuid;
 
 use super::row_delta::{FileDeletes, MovedFile, check_deletes};
-use super::{Change, CommitOutcome, Committed, Planned, SnapshotChange};
+use super::{Change, CommitOutcome, Planned, SnapshotChange};
 use crate::error::CommitError;
 use crate::lake::Lake;
 use crate::name::TableName;
@@ -37,30 +37,15 @@ pub struct Rewrite {
     pub summary: BTreeMap<String, String>,
 }
 
-/// What became of a [`Rewrite`].
-#[derive(Debug)]
-pub enum RewriteOutcome {
-    /// It is in the table.
-    Committed(Committed),
-    /// Nothing was written.
-    NotRewritten(NotRewritten),
-}
-
-/// Why a rewrite had nothing to commit: an input is not as it was when it was read. Rows that were deleted meanwhile would come
-/// back.
-pub type NotRewritten = MovedFile;
-
 impl Lake {
-    /// Commits a rewrite, whole or not at all: only if all inputs are live and have the deletes that were applied.
+    /// Commits a rewrite, whole or not at all: only if all inputs are live and have the deletes that were applied. An input that is
+    /// not as it was when it was read is [`CommitOutcome::Done`]: rows that were deleted meanwhile would come back.
     ///
     /// # Errors
     /// [`CommitError`]; [`CommitError::Validation`] when the outputs do not hold as many rows as the inputs.
-    pub async fn rewrite(&self, ident: &TableName, rewrite: &Rewrite) -> Result<RewriteOutcome, CommitError> {
-        let change = Staged { lake: self, rewrite };
-        Ok(match self.commit(ident, rewrite.commit_id, &change).await? {
-            CommitOutcome::Committed(committed) => RewriteOutcome::Committed(committed),
-            CommitOutcome::Done(reason) => RewriteOutcome::NotRewritten(reason),
-        })
+    pub async fn rewrite(&self, ident: &TableName, rewrite: &Rewrite) -> Result<CommitOutcome<MovedFile>, CommitError> {
+        self.commit(ident, rewrite.commit_id, &Staged { lake: self, rewrite })
+            .await
     }
 }
 
@@ -71,19 +56,16 @@ struct Staged<'a> {
 
 #[async_trait]
 impl Change for Staged<'_> {
-    type Done = NotRewritten;
+    type Done = MovedFile;
 
     async fn plan(
         &self,
         base: &LoadedTable,
         _snapshot_id: i64,
         _retried_blindly: bool,
-    ) -> Result<Planned<NotRewritten>, CommitError> {
+    ) -> Result<Planned<MovedFile>, CommitError> {
         let Self { lake, rewrite } = self;
-        let invalid = |reason: String| CommitError::Validation {
-            table: base.ident().clone(),
-            reason,
-        };
+        let invalid = CommitError::validation(base.ident());
         let live = lake.live_files(base).await.map_err(CommitError::fatal(base.ident()))?;
         // Of no single data file: what they delete is not known here.
         if let Some(other) = live.other_deletes().next() {

@@ -8,6 +8,7 @@ use tapehouse_core::merge::{MergeDecision, MergeRefusal, MergeRequest, MergeStat
 use tapehouse_core::state::STATE_PROPERTY;
 use uuid::Uuid;
 
+use super::change::demand_schema;
 use super::live::LiveFiles;
 use super::{Change, CommitOutcome, Planned, SnapshotChange, keys};
 use crate::error::CommitError;
@@ -41,15 +42,6 @@ pub struct RowDelta {
     pub request: MergeRequest,
     /// Additional entries of the summary.
     pub summary: BTreeMap<String, String>,
-}
-
-/// What became of a [`RowDelta`].
-#[derive(Debug)]
-pub enum MergeOutcome {
-    /// It is in the table.
-    Committed(super::Committed),
-    /// Nothing was written.
-    NotMerged(NotMerged),
 }
 
 /// Why a merge had nothing to commit.
@@ -116,12 +108,8 @@ impl Lake {
     ///
     /// # Errors
     /// [`CommitError`]. On a retryable one, call again with the same `delta`.
-    pub async fn merge(&self, ident: &TableName, delta: &RowDelta) -> Result<MergeOutcome, CommitError> {
-        let change = Staged { lake: self, delta };
-        Ok(match self.commit(ident, delta.commit_id, &change).await? {
-            CommitOutcome::Committed(committed) => MergeOutcome::Committed(committed),
-            CommitOutcome::Done(reason) => MergeOutcome::NotMerged(reason),
-        })
+    pub async fn merge(&self, ident: &TableName, delta: &RowDelta) -> Result<CommitOutcome<NotMerged>, CommitError> {
+        self.commit(ident, delta.commit_id, &Staged { lake: self, delta }).await
     }
 }
 
@@ -141,16 +129,8 @@ impl Change for Staged<'_> {
         _retried_blindly: bool,
     ) -> Result<Planned<NotMerged>, CommitError> {
         let Self { lake, delta } = self;
-        let invalid = |reason: String| CommitError::Validation {
-            table: base.ident().clone(),
-            reason,
-        };
-        if base.metadata().schema_by_id(delta.schema_id).is_none() {
-            return Err(invalid(format!(
-                "the merged files have schema {}, which the table does not know",
-                delta.schema_id
-            )));
-        }
+        let invalid = CommitError::validation(base.ident());
+        demand_schema(base, "merged", delta.schema_id)?;
         let state = base.merge_state().map_err(|error| invalid(error.to_string()))?;
         let permit = match decide(&state, &delta.request) {
             MergeDecision::Accept(permit) => permit,

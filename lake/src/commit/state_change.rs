@@ -127,11 +127,8 @@ impl Change for StateChange {
         snapshot_id: i64,
         _retried_blindly: bool,
     ) -> Result<Planned<Self::Done>, CommitError> {
-        let invalid = |reason: String| CommitError::Validation {
-            table: base.ident().clone(),
-            reason,
-        };
-        let mut next = self.next_on(base).map_err(invalid)?;
+        let invalid = CommitError::validation(base.ident());
+        let mut next = self.next_on(base).map_err(&invalid)?;
         next.snapshot = snapshot_id;
         let state = next.to_json();
         let mut change = SnapshotChange::append(Vec::new());
@@ -144,7 +141,7 @@ impl Change for StateChange {
         ]);
         if !self.gaps.is_empty() {
             let mut all = gaps::recorded_gaps(base).map_err(|error| invalid(error.to_string()))?;
-            gaps::add(&mut all, next.incarnation, &self.gaps).map_err(invalid)?;
+            gaps::add(&mut all, next.incarnation, &self.gaps).map_err(&invalid)?;
             let text = serde_json::to_string(&all).map_err(|error| invalid(error.to_string()))?;
             change.properties.insert(GAPS_PROPERTY.to_owned(), text);
             let text = serde_json::to_string(&self.gaps).map_err(|error| invalid(error.to_string()))?;

@@ -11,7 +11,7 @@ use parquet::basic::ZstdLevel;
 use parquet::errors::ParquetError;
 use uuid::Uuid;
 
-use super::{encodings, stats::ColumnStats};
+use super::{described, encodings, stats::ColumnStats};
 use crate::bronze::{BronzeLayout, PARTITION_COLUMN};
 use crate::error::LakeError;
 use crate::fault::StorageFault;
@@ -237,7 +237,8 @@ pub async fn write_file(
     }
     writer.close().await.map_err(failed())?;
     batch.finish().await?;
-    DataFileBuilder::default()
+    let mut builder = DataFileBuilder::default();
+    builder
         .content(DataContentType::Data)
         .file_path(path.clone())
         .file_format(DataFileFormat::Parquet)
@@ -250,10 +251,8 @@ pub async fn write_file(
         .null_value_counts(file.stats.nulls)
         .lower_bounds(file.stats.lower)
         .upper_bounds(file.stats.upper)
-        .split_offsets(Some(file.split_offsets))
-        .build()
-        .map_err(|error| iceberg::Error::new(iceberg::ErrorKind::DataInvalid, error.to_string()))
-        .map_err(|error| failed()(error).into())
+        .split_offsets(Some(file.split_offsets));
+    described(&builder).map_err(|error| failed()(error).into())
 }
 
 fn date(days: i32) -> String {

@@ -11,6 +11,8 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use super::CREATED_BY;
+
 /// Rows looked at to choose encodings.
 const SAMPLE_ROWS: usize = 2048;
 /// A column gets a dictionary when a sampled value occurs this often on average.
@@ -25,7 +27,7 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 /// could be truncated in one row group and exact in another, which loses rows in filtered scans.
 pub(super) fn properties(sample: &RecordBatch, zstd_level: ZstdLevel) -> WriterProperties {
     let mut builder = WriterProperties::builder()
-        .set_created_by(concat!("tapehouse ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(zstd_level))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)

@@ -5,5 +5,17 @@ mod encodings;
 mod position_deletes;
 mod stats;
 
+use iceberg::spec::{DataFile, DataFileBuilder};
+use iceberg::{Error, ErrorKind};
+
 pub use encoder::{EncodedFile, FileEncoder, FileError, write_file};
 pub use position_deletes::write_position_deletes;
+
+/// Who made a file, as its footer says.
+const CREATED_BY: &str = concat!("tapehouse ", env!("CARGO_PKG_VERSION"));
+
+/// What a manifest will say of a file, once everything was said.
+fn described(builder: &DataFileBuilder) -> iceberg::Result<DataFile> {
+    let built = builder.build();
+    built.map_err(|error| Error::new(ErrorKind::DataInvalid, error.to_string()))
+}

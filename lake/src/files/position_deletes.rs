@@ -13,7 +13,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
-use super::FileError;
+use super::{CREATED_BY, FileError, described};
 use crate::error::LakeError;
 use crate::storage::Batch;
 
@@ -37,7 +37,7 @@ static ARROW_SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
 fn encode(data_file: &str, positions: &[i64]) -> Result<Vec<u8>, FileError> {
     // The one path is a dictionary, positions are deltas: compression would gain nothing on them.
     let properties = WriterProperties::builder()
-        .set_created_by(concat!("tapehouse ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_created_by(CREATED_BY.to_owned())
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_statistics_truncate_length(None)
         .set_offset_index_disabled(true)
@@ -88,7 +88,8 @@ pub async fn write_position_deletes(
             (RESERVED_FIELD_ID_DELETE_FILE_POS, Datum::long(pos)),
         ])
     };
-    DataFileBuilder::default()
+    let mut builder = DataFileBuilder::default();
+    builder
         .content(DataContentType::PositionDeletes)
         .file_path(path.clone())
         .file_format(DataFileFormat::Parquet)
@@ -98,8 +99,6 @@ pub async fn write_position_deletes(
         .file_size_in_bytes(size_bytes)
         .lower_bounds(bounds(first))
         .upper_bounds(bounds(last))
-        .referenced_data_file(Some(data_path.to_owned()))
-        .build()
-        .map_err(|error| iceberg::Error::new(iceberg::ErrorKind::DataInvalid, error.to_string()))
-        .map_err(|error| failed()(error).into())
+        .referenced_data_file(Some(data_path.to_owned()));
+    described(&builder).map_err(|error| failed()(error).into())
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    FormatVersion, ManifestFile, ManifestList, SnapshotRef, SnapshotReference, TableMetadata, TableMetadataRef,
+    FormatVersion, Manifest, ManifestFile, ManifestList, SnapshotRef, SnapshotReference, TableMetadata,
+    TableMetadataRef,
 };
 use serde::Deserialize;
 use tapehouse_core::words::one_line;
@@ -204,6 +205,12 @@ pub(crate) async fn read_manifest_list(
         .map_err(failed())?;
     let list = ManifestList::parse_with_version(&bytes, version).map_err(failed())?;
     Ok(Arc::new(list.consume_entries().into_iter().collect()))
+}
+
+/// Reads a manifest; its entries have the sequence numbers that they inherit.
+pub(crate) async fn read_manifest(io: &FileIO, manifest: &ManifestFile) -> Result<Manifest, LakeError> {
+    let failed = LakeError::iceberg(format!("reading manifest {}", manifest.manifest_path));
+    manifest.load_manifest(io).await.map_err(failed)
 }
 
 /// Reads the metadata file at `location`.

@@ -7,7 +7,7 @@ use iceberg::spec::ManifestContentType;
 use super::Violation;
 use crate::error::LakeError;
 use crate::lake::Lake;
-use crate::table::LoadedTable;
+use crate::table::{LoadedTable, read_manifest};
 
 /// A live data file.
 #[derive(Clone, Debug)]
@@ -40,10 +40,7 @@ pub(super) async fn live_data_files(
             }
             continue;
         }
-        let loaded = manifest.load_manifest(&io).await.map_err(LakeError::iceberg(format!(
-            "reading manifest {}",
-            manifest.manifest_path
-        )))?;
+        let loaded = read_manifest(&io, manifest).await?;
         for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
             records += entry.record_count();
             let file = LiveFile {

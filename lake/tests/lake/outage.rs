@@ -1,7 +1,7 @@
 //! A catalog's or warehouse's server that is killed while commits are under way, and comes back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tapehouse_lake::verify::verify;
@@ -15,18 +15,28 @@ const KILLS: i64 = 3;
 /// Commits that must have happened between two kills.
 const COMMITS: i64 = 15;
 
+/// What the committer and whoever kills the server see of each other.
+#[derive(Default)]
+struct Seen {
+    stop: AtomicBool,
+    /// Offset after the last committed one.
+    next: AtomicI64,
+    /// Attempts that failed.
+    failures: AtomicU32,
+}
+
 /// Commits range after range until it is told to stop, as a committer does: what fails retryably is tried again with the same
-/// commit id. Returns how many attempts failed.
-async fn commit_until(rig: Arc<Rig>, lake: Lake, stop: Arc<AtomicBool>, next: Arc<AtomicI64>) -> u32 {
-    let mut failures = 0;
-    while !stop.load(Ordering::SeqCst) {
-        let start = next.load(Ordering::SeqCst);
+/// commit id.
+async fn commit_until(rig: Arc<Rig>, lake: Lake, seen: Arc<Seen>) {
+    let failed = || seen.failures.fetch_add(1, Ordering::SeqCst);
+    while !seen.stop.load(Ordering::SeqCst) {
+        let start = seen.next.load(Ordering::SeqCst);
         // Looking at the table needs the catalog too.
         let table = loop {
             match lake.load(&rig.ident).await {
                 Ok(table) => break table.unwrap(),
-                Err(_) => failures += 1,
-            }
+                Err(_) => failed(),
+            };
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         let staged = loop {
@@ -36,8 +46,8 @@ async fn commit_until(rig: Arc<Rig>, lake: Lake, stop: Arc<AtomicBool>, next: Ar
                 tokio::spawn(async move { crate::support::stage_for(&lake, &table, &[(0, start, start + 3)]).await });
             match staging.await {
                 Ok(staged) => break staged,
-                Err(_) => failures += 1,
-            }
+                Err(_) => failed(),
+            };
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         loop {
@@ -52,14 +62,13 @@ async fn commit_until(rig: Arc<Rig>, lake: Lake, stop: Arc<AtomicBool>, next: Ar
                         !secret_shown && !matches!(error, CommitError::Validation { .. }),
                         "{error}"
                     );
-                    failures += 1;
+                    failed();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
         }
-        next.store(start + 3, Ordering::SeqCst);
+        seen.next.store(start + 3, Ordering::SeqCst);
     }
-    failures
 }
 
 async fn a_killed_server_loses_and_doubles_nothing(kind: Kind) {
@@ -74,31 +83,33 @@ async fn a_killed_server_loses_and_doubles_nothing(kind: Kind) {
         deadline: Duration::from_secs(2),
         ..CommitPolicy::default()
     });
-    let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
-    let committer = tokio::spawn(commit_until(
-        Arc::clone(&rig),
-        lake,
-        Arc::clone(&stop),
-        Arc::clone(&next),
-    ));
-    for kill in 1..=KILLS {
-        while next.load(Ordering::SeqCst) < kill * COMMITS * 3 {
+    let seen = Arc::new(Seen::default());
+    let committer = tokio::spawn(commit_until(Arc::clone(&rig), lake, Arc::clone(&seen)));
+    let until = async |holds: &dyn Fn() -> bool| {
+        while !holds() {
             assert!(!committer.is_finished(), "the committer ended");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    };
+    for kill in 1..=KILLS {
+        until(&|| seen.next.load(Ordering::SeqCst) >= kill * COMMITS * 3).await;
+        let failures = seen.failures.load(Ordering::SeqCst);
         let killed = Arc::clone(&server);
-        let restarted = tokio::task::spawn_blocking(move || killed.kill().and_then(|()| killed.restart()));
+        tokio::task::spawn_blocking(move || killed.kill())
+            .await
+            .unwrap()
+            .unwrap();
+        // A server that is back before anybody missed it would test nothing.
+        until(&|| seen.failures.load(Ordering::SeqCst) > failures).await;
+        let restarted = Arc::clone(&server);
+        let restarted = tokio::task::spawn_blocking(move || restarted.restart());
         restarted.await.unwrap().unwrap();
     }
-    let committed = next.load(Ordering::SeqCst);
-    while next.load(Ordering::SeqCst) < committed + COMMITS * 3 {
-        assert!(!committer.is_finished(), "the committer ended");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    stop.store(true, Ordering::SeqCst);
-    let failures = committer.await.unwrap();
-    assert!(failures > 0, "the kills were not noticed");
-    let end = next.load(Ordering::SeqCst);
+    let committed = seen.next.load(Ordering::SeqCst);
+    until(&|| seen.next.load(Ordering::SeqCst) >= committed + COMMITS * 3).await;
+    seen.stop.store(true, Ordering::SeqCst);
+    committer.await.unwrap();
+    let end = seen.next.load(Ordering::SeqCst);
     assert_eq!(rig.state().await.next, [(0, end)].into());
     assert_eq!(rig.rows().await, (0..end).map(|offset| (0, offset)).collect::<Vec<_>>());
     let verified = verify(&rig.lake, &rig.table().await, |_| {}).await.unwrap();

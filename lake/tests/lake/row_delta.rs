@@ -7,9 +7,7 @@ use serde_json::Value;
 use tapehouse_core::merge::{MergeRequest, MergeState};
 use tapehouse_core::offsets::{OffsetRange, Ranges};
 use tapehouse_core::state::STATE_PROPERTY;
-use tapehouse_lake::commit::{
-    FileDeletes, MergeOutcome, MovedFile, NotMerged, Rewrite, RewriteOutcome, Rewritten, RowDelta,
-};
+use tapehouse_lake::commit::{CommitOutcome, FileDeletes, MovedFile, NotMerged, Rewrite, Rewritten, RowDelta};
 use tapehouse_lake::files::write_position_deletes;
 use tapehouse_lake::{CommitError, LoadedTable, NewTable};
 use uuid::Uuid;
@@ -140,7 +138,7 @@ impl Model {
         let files = deletes.iter().map(|(_, deletes)| deletes.clone()).collect();
         let delta = self.delta(vec![added.clone()], files, rows);
         let outcome = self.rig.lake.merge(&self.rig.ident, &delta).await.unwrap();
-        assert!(matches!(outcome, MergeOutcome::Committed(_)), "{outcome:?}");
+        assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
         for (positions, deletes) in deletes {
             let file = deletes.file.file_path().to_owned();
             self.deleted.insert(deletes.data_file, (positions, file));
@@ -150,7 +148,7 @@ impl Model {
     }
 
     /// Makes one file of `inputs`. `late` are rows that are deleted after the inputs were read.
-    async fn rewrite(&mut self, inputs: &[String], late: &[Row]) -> Result<RewriteOutcome, CommitError> {
+    async fn rewrite(&mut self, inputs: &[String], late: &[Row]) -> Result<CommitOutcome<MovedFile>, CommitError> {
         let mut rows = Vec::new();
         for input in inputs {
             let deleted = self
@@ -178,7 +176,7 @@ impl Model {
             summary: BTreeMap::new(),
         };
         let outcome = self.rig.lake.rewrite(&self.rig.ident, &rewrite).await?;
-        if matches!(outcome, RewriteOutcome::Committed(_)) {
+        if matches!(outcome, CommitOutcome::Committed(_)) {
             for input in inputs {
                 self.files.remove(input);
                 self.deleted.remove(input);
@@ -230,7 +228,7 @@ async fn merges_and_rewrites_are_read_by_pyiceberg_and_duckdb(kind: Kind) {
                 Vec::new()
             };
             let outcome = model.rewrite(&inputs, &late).await.unwrap();
-            assert!(matches!(outcome, RewriteOutcome::Committed(_)), "{outcome:?}");
+            assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
             expected.insert(model.table().await.metadata().last_sequence_number(), model.rows());
         }
     }
@@ -285,10 +283,10 @@ async fn a_merge_is_committed_once(kind: Kind) {
         let rig = &model.rig;
         async move { rig.lake.merge(&rig.ident, &delta).await.unwrap() }
     };
-    let MergeOutcome::Committed(first) = merge(delta.clone()).await else {
+    let CommitOutcome::Committed(first) = merge(delta.clone()).await else {
         panic!("not committed")
     };
-    let MergeOutcome::Committed(again) = merge(delta.clone()).await else {
+    let CommitOutcome::Committed(again) = merge(delta.clone()).await else {
         panic!("not found again")
     };
     assert_eq!(first.snapshot_id, again.snapshot_id);
@@ -298,7 +296,7 @@ async fn a_merge_is_committed_once(kind: Kind) {
     };
     let outcome = merge(other).await;
     assert!(
-        matches!(outcome, MergeOutcome::NotMerged(NotMerged::Already(_))),
+        matches!(outcome, CommitOutcome::Done(NotMerged::Already(_))),
         "{outcome:?}"
     );
     let gap = RowDelta {
@@ -307,7 +305,7 @@ async fn a_merge_is_committed_once(kind: Kind) {
     };
     let outcome = merge(gap).await;
     assert!(
-        matches!(outcome, MergeOutcome::NotMerged(NotMerged::Refused(..))),
+        matches!(outcome, CommitOutcome::Done(NotMerged::Refused(..))),
         "{outcome:?}"
     );
 }
@@ -328,7 +326,7 @@ async fn what_was_not_looked_up_in_the_live_files_is_refused(kind: Kind) {
     assert!(
         matches!(
             outcome,
-            MergeOutcome::NotMerged(NotMerged::Moved(MovedFile::OtherDeletes { .. }))
+            CommitOutcome::Done(NotMerged::Moved(MovedFile::OtherDeletes { .. }))
         ),
         "{outcome:?}"
     );
@@ -341,7 +339,7 @@ async fn what_was_not_looked_up_in_the_live_files_is_refused(kind: Kind) {
     let delta = model.delta(Vec::new(), vec![gone], 1);
     let outcome = model.rig.lake.merge(&model.rig.ident, &delta).await.unwrap();
     assert!(
-        matches!(outcome, MergeOutcome::NotMerged(NotMerged::Moved(MovedFile::Gone(_)))),
+        matches!(outcome, CommitOutcome::Done(NotMerged::Moved(MovedFile::Gone(_)))),
         "{outcome:?}"
     );
     let rewrite = Rewrite {
@@ -353,7 +351,7 @@ async fn what_was_not_looked_up_in_the_live_files_is_refused(kind: Kind) {
     };
     let outcome = model.rig.lake.rewrite(&model.rig.ident, &rewrite).await.unwrap();
     assert!(
-        matches!(outcome, RewriteOutcome::NotRewritten(MovedFile::Gone(_))),
+        matches!(outcome, CommitOutcome::Done(MovedFile::Gone(_))),
         "{outcome:?}"
     );
     assert_eq!(model.table().await.merge_state().unwrap().next(0, 0), Some(model.next));

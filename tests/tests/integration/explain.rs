@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tapehouse_tests::{Error, Feed, Servers, Site, Topic, stack};
 
-use crate::support::{PATIENCE, await_rows, equal, forever, site, with};
+use crate::support::{PATIENCE, await_rows, equal, fill_compacted, forever, site, with};
 
 /// What the program says of one record.
 struct Said {
@@ -154,18 +154,7 @@ fn offsets_without_a_row_are_told_apart() {
         expect(&site, &topic, 35, "not_committed", "open_transaction")?;
         expect(&site, &topic, 43, "not_produced", "")?;
         let compacted = Topic::named("explain.compacted");
-        let config = [
-            "cleanup.policy=compact",
-            "segment.ms=100",
-            "min.cleanable.dirty.ratio=0.01",
-            "max.compaction.lag.ms=100",
-        ];
-        let mut create = vec!["create", compacted.topic.as_str(), "1"];
-        create.extend(config);
-        feed.admin(&create)?;
-        feed.produce(&compacted.topic, 2000, &["--keys", "50"])?;
-        feed.produce(&compacted.topic, 1, &["--first", "2000", "--keys", "50"])?;
-        feed.admin(&["await-count", &compacted.topic, "51"])?;
+        fill_compacted(feed, &compacted.topic, 2000)?;
         let topics = std::slice::from_ref(&compacted);
         let site = Site::new(&folder.join("compacted"), servers, topics, "[commit]\nmax_age_ms = 100")?;
         site.catch_up("a", PATIENCE)?;

@@ -96,29 +96,30 @@ fn a_catalog_that_is_locked_is_waited_for() {
     });
 }
 
-#[test]
-fn a_catalog_server_that_is_killed_and_restarted_is_waited_for() {
-    with(stack_alone(), "catalog-away", |servers, folder| {
-        if left_out(servers, Footing::CatalogServer) {
+/// As [`is_waited_for`], with a server killed that only backends on `footing` have.
+fn a_killed_server_is_waited_for(
+    name: &str,
+    footing: Footing,
+    server: for<'a> fn(&'a Servers, &'a Site) -> Option<&'a Service>,
+) {
+    with(stack_alone(), name, |servers, folder| {
+        if left_out(servers, footing) {
             return Ok(());
         }
-        let (site, topic) = site(servers, folder, "outage.catalog.server", 2)?;
-        let server = servers.shared_catalog().or(site.catalog_server());
-        let server = server.ok_or_else(|| Error::unexpected("the backend has no catalog server"))?;
+        let (site, topic) = site(servers, folder, &format!("outage.{name}"), 2)?;
+        let server = server(servers, &site).ok_or_else(|| Error::unexpected("the backend has no such server"))?;
         is_waited_for((&site, &topic), servers, || Killed::now(server))
     });
 }
 
 #[test]
-fn a_store_that_is_killed_and_restarted_is_waited_for() {
-    with(stack_alone(), "store-away", |servers, folder| {
-        if left_out(servers, Footing::S3) {
-            return Ok(());
-        }
-        let (site, topic) = site(servers, folder, "outage.store", 2)?;
-        let store = servers
-            .store()
-            .ok_or_else(|| Error::unexpected("the backend has no S3 server"))?;
-        is_waited_for((&site, &topic), servers, || Killed::now(store))
+fn a_catalog_server_that_is_killed_and_restarted_is_waited_for() {
+    a_killed_server_is_waited_for("catalog-away", Footing::CatalogServer, |servers, site| {
+        servers.shared_catalog().or(site.catalog_server())
     });
+}
+
+#[test]
+fn a_store_that_is_killed_and_restarted_is_waited_for() {
+    a_killed_server_is_waited_for("store-away", Footing::S3, |servers, _| servers.store());
 }

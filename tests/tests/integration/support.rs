@@ -130,3 +130,21 @@ pub fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) 
     }
     Err(Error::unexpected(format!("{what}: {found:?} instead of {expected:?}")))
 }
+
+/// A compacted topic of one partition with `records` records of 50 keys, of which the broker has left 51 records.
+pub fn fill_compacted(feed: Feed<'_>, topic: &str, records: u64) -> Result<(), Error> {
+    let config = [
+        "cleanup.policy=compact",
+        "segment.ms=100",
+        "min.cleanable.dirty.ratio=0.01",
+        "max.compaction.lag.ms=100",
+    ];
+    let mut create = vec!["create", topic, "1"];
+    create.extend(config);
+    feed.admin(&create)?;
+    feed.produce(topic, records, &["--keys", "50"])?;
+    // A record in a segment of its own: the one before is closed by it and can be cleaned.
+    feed.produce(topic, 1, &["--first", &records.to_string(), "--keys", "50"])?;
+    feed.admin(&["await-count", topic, "51"])?;
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use tapehouse_tests::{Error, Feed, Site, Topic, stack};
 
-use crate::support::{PATIENCE, equal, site, with};
+use crate::support::{PATIENCE, equal, fill_compacted, site, with};
 
 #[test]
 fn aborted_and_open_transactions_leave_no_rows_and_no_gaps() {
@@ -38,19 +38,7 @@ fn aborted_and_open_transactions_leave_no_rows_and_no_gaps() {
 fn a_compacted_topic_is_complete_as_far_as_kafka_holds_it() {
     with(stack(), "compacted", |servers, folder| {
         let (feed, topic) = (Feed::of(servers), Topic::named("offsets.compacted"));
-        let config = [
-            "cleanup.policy=compact",
-            "segment.ms=100",
-            "min.cleanable.dirty.ratio=0.01",
-            "max.compaction.lag.ms=100",
-        ];
-        let mut create = vec!["create", topic.topic.as_str(), "1"];
-        create.extend(config);
-        feed.admin(&create)?;
-        feed.produce(&topic.topic, 5000, &["--keys", "50"])?;
-        // A record in a segment of its own: the one before is closed by it and can be cleaned.
-        feed.produce(&topic.topic, 1, &["--first", "5000", "--keys", "50"])?;
-        feed.admin(&["await-count", &topic.topic, "51"])?;
+        fill_compacted(feed, &topic.topic, 5000)?;
         let site = Site::new(
             folder,
             servers,

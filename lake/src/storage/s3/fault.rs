@@ -16,7 +16,7 @@ pub(super) fn classify(action: &'static str, location: &str, error: &Error) -> S
     StorageError::new(action, location, problem(error))
 }
 
-fn problem(error: &Error) -> StorageProblem {
+pub(super) fn problem(error: &Error) -> StorageProblem {
     let innermost = innermost(error).to_string();
     let code = element(&innermost, "Code");
     let said = || match (code, element(&innermost, "Message")) {

@@ -8,7 +8,7 @@ use object_store::{Error, MultipartUpload, ObjectStore as _, ObjectStoreExt as _
 use tapehouse_core::backoff::Backoff;
 
 use super::client::Bucket;
-use super::fault::classify;
+use super::fault::{classify, problem};
 use crate::storage::error::{StorageError, StorageProblem};
 
 /// Files above this are uploaded in parts of this size. S3 wants 5 MiB at least, and takes 10,000 parts.
@@ -98,9 +98,15 @@ async fn put_new(bucket: &Bucket, location: &str, key: &Path, content: PutPayloa
             .put_opts(key, content.clone(), PutOptions::from(mode))
             .await;
         let Err(error) = put else { return Ok(()) };
-        let error = classify(ACTION, location, &error);
+        let mut error = classify(ACTION, location, &error);
+        if error.problem == StorageProblem::AlreadyExists {
+            match holds(bucket, key, &content).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(error),
+                Err(unknown) => error = StorageError::new(ACTION, location, unknown),
+            }
+        }
         match &error.problem {
-            StorageProblem::AlreadyExists if holds(bucket, key, &content).await => return Ok(()),
             StorageProblem::Server(text) | StorageProblem::Rejected(text)
                 if text.contains("NotImplemented") && bucket.creates_conditionally() =>
             {
@@ -110,7 +116,7 @@ async fn put_new(bucket: &Bucket, location: &str, key: &Path, content: PutPayloa
                 );
                 bucket.knows_no_conditions();
             }
-            StorageProblem::Unreachable(_) => {}
+            StorageProblem::Unreachable(_) | StorageProblem::Server(_) => {}
             _ => return Err(error),
         }
         if attempt >= MAX_ATTEMPTS {
@@ -120,22 +126,27 @@ async fn put_new(bucket: &Bucket, location: &str, key: &Path, content: PutPayloa
     }
 }
 
-async fn holds(bucket: &Bucket, key: &Path, content: &PutPayload) -> bool {
-    let Ok(found) = bucket.client.get(key).await else {
-        return false;
+/// Whether the file at `key`, which the server says exists, has `content`.
+async fn holds(bucket: &Bucket, key: &Path, content: &PutPayload) -> Result<bool, StorageProblem> {
+    let unknown = |error: Error| match problem(&error) {
+        // Another request for the same key is under way, or a server that was killed knows half of one. Nobody else writes
+        // this name: it is free, or will be seen to be taken.
+        StorageProblem::NotFound => StorageProblem::Server("it refuses the file as existing, and has none".to_owned()),
+        other => other,
     };
+    let found = bucket.client.get(key).await.map_err(unknown)?;
     if found.meta.size != content.content_length() as u64 {
-        return false;
+        return Ok(false);
     }
-    let Ok(found) = found.bytes().await else { return false };
+    let found = found.bytes().await.map_err(unknown)?;
     let mut rest = &found[..];
     for block in content {
         match rest.strip_prefix(&block[..]) {
             Some(after) => rest = after,
-            None => return false,
+            None => return Ok(false),
         }
     }
-    rest.is_empty()
+    Ok(rest.is_empty())
 }
 
 #[cfg(test)]
