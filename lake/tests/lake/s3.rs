@@ -86,6 +86,37 @@ async fn an_existing_file_is_never_overwritten_and_the_same_one_is_no_error() {
     );
 }
 
+/// This server keeps an object's properties in files of their own, written before it: killed between the two, it refuses the
+/// name as taken and has no object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_refused_and_not_there_is_no_other_content() {
+    let Some((_, warehouse)) = place().await else { return };
+    let location = format!("{}/half", warehouse.root());
+    let object = location.strip_prefix("s3://").unwrap();
+    let properties = crate::place::s3()
+        .unwrap()
+        .folder()
+        .join("s3/sidecar")
+        .join(object)
+        .join("meta");
+    std::fs::create_dir_all(&properties).unwrap();
+    std::fs::write(properties.join("etag"), "half").unwrap();
+    let write = || async {
+        let output = warehouse.io().new_output(&location).unwrap();
+        output.write(Bytes::from_static(b"whole")).await
+    };
+    let error = write().await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    let storage: &StorageError = source.downcast_ref().unwrap();
+    assert!(storage.problem.is_retryable(), "{storage}");
+    std::fs::remove_dir_all(&properties).unwrap();
+    write().await.unwrap();
+    assert_eq!(
+        warehouse.io().new_input(&location).unwrap().read().await.unwrap(),
+        "whole"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prefix_is_deleted_and_nothing_beside_it() {
     let Some((_, warehouse)) = place().await else { return };
