@@ -97,7 +97,7 @@ impl LoadedTable {
             metadata_bytes: self.metadata_bytes(),
             schema_id: metadata.current_schema_id(),
             columns: metadata.current_schema().as_struct().fields().len(),
-            rows: total("total-records"),
+            rows: self.live_rows(),
             files: total("total-data-files"),
             bytes: total("total-files-size"),
             delete_files: total("total-delete-files"),
@@ -112,6 +112,16 @@ impl LoadedTable {
             state,
             state_error,
         }
+    }
+
+    /// Rows that are not deleted, as the current snapshot's summary counts them; `None` where it does not.
+    pub fn live_rows(&self) -> Option<u64> {
+        let Some(snapshot) = self.metadata().current_snapshot() else {
+            return Some(0);
+        };
+        let total = |key: &str| snapshot.summary().additional_properties.get(key)?.parse::<u64>().ok();
+        let deleted = total("total-position-deletes").unwrap_or(0);
+        Some(total("total-records")?.saturating_sub(deleted))
     }
 
     /// The newest `limit` snapshots of the current history, newest first.

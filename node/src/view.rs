@@ -47,7 +47,7 @@ impl TableSize {
             text.and_then(|text| text.parse().ok()).unwrap_or(0)
         };
         Self {
-            rows: total("total-records"),
+            rows: table.live_rows().unwrap_or(0),
             files: total("total-data-files"),
             size_bytes: total("total-files-size"),
             snapshots: metadata.snapshots().len() as u64,

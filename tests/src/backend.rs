@@ -35,6 +35,8 @@ pub enum Footing {
     CatalogServer,
     /// The tables' files are in S3.
     S3,
+    /// The catalog takes metadata of a time to come.
+    TrustfulCatalog,
 }
 
 impl Backend {
@@ -56,6 +58,9 @@ impl Backend {
             Footing::CatalogFile if self != Self::Sqlite => "a catalog that is a file, and this one is a server",
             Footing::CatalogServer if self == Self::Sqlite => "a catalog that is a server, and this one is a file",
             Footing::S3 if self != Self::RestS3 => "tables in S3, and these are local files",
+            Footing::TrustfulCatalog if matches!(self, Self::Rest | Self::RestS3) => {
+                "a catalog that takes snapshots of a time to come, and this one refuses what follows them"
+            }
             _ => return None,
         };
         Some(format!("left out on {self}: needs {what}"))
