@@ -42,7 +42,7 @@ impl TopicMemory {
     pub(crate) async fn admit(&self, open: &mut OpenSet, batch: &RawBatch, layout: &BronzeLayout) -> Lease {
         let asked = Instant::now();
         if open.lease.is_none() {
-            open.lease = Some(self.memory.set(FileEncoder::floor_bytes(layout) as u64).await);
+            open.lease = Some(self.memory.set(FileEncoder::floor_bytes(layout.file()) as u64).await);
             open.since = Instant::now();
         }
         let job = self.memory.job(batch.size_bytes(), batch.len()).await;

@@ -17,7 +17,7 @@ fn encode(criterion: &mut Criterion) {
     let batches: Vec<RecordBatch> = (0..BATCHES).map(|_| rows()).collect();
     let layout = trades.layout().clone();
     let file = || -> EncodedFile {
-        let mut encoder = FileEncoder::open(&layout, Trades::date(), &batches[0]).expect("the layout is sound");
+        let mut encoder = FileEncoder::open(layout.file(), Trades::date(), &batches[0]).expect("the layout is sound");
         for batch in &batches {
             encoder.push(black_box(batch)).expect("the rows fit the layout");
         }

@@ -116,7 +116,7 @@ impl Rig {
     /// When it cannot be encoded or written.
     pub async fn stage(&mut self, rows: usize) -> Outcome<StagedAppend> {
         let (batch, ranges) = self.trades.rows(rows)?;
-        let mut encoder = FileEncoder::open(self.trades.layout(), Trades::date(), &batch)?;
+        let mut encoder = FileEncoder::open(self.trades.layout().file(), Trades::date(), &batch)?;
         encoder.push(&batch)?;
         let file = write_file(self.lake.warehouse(), &self.location, self.spec_id, encoder.finish()?).await?;
         Ok(StagedAppend {

@@ -83,11 +83,12 @@ impl OpenSet {
 
     fn encode(&mut self, layout: &BronzeLayout, date: i32, rows: &RecordBatch) -> Result<(), FileError> {
         let schema_id = layout.schema().schema_id();
-        let fits = |(id, file): &(i32, FileEncoder)| *id == schema_id && file.ingestion_date() == date;
+        let fits = |(id, file): &(i32, FileEncoder)| *id == schema_id && file.date() == date;
         let position = match self.files.iter().position(fits) {
             Some(position) => position,
             None => {
-                self.files.push((schema_id, FileEncoder::open(layout, date, rows)?));
+                self.files
+                    .push((schema_id, FileEncoder::open(layout.file(), date, rows)?));
                 self.files.len() - 1
             }
         };

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, new_null_array};
-use arrow_schema::{DataType, Field, FieldRef, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
-use iceberg::arrow::{arrow_schema_to_schema_auto_assign_ids, schema_to_arrow_schema};
+use arrow_schema::{DataType, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
+use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::spec::SchemaRef;
 
-use super::metadata::{METADATA_COLUMNS, MetadataArrays};
+use super::metadata::{METADATA_COLUMNS, MetadataArrays, PARTITION_COLUMN};
 use super::shape::shape;
 use super::{SchemaProblem, source_fields};
 use crate::commit::{Mismatch, WantedColumn, must_change};
+use crate::files::FileLayout;
 
 /// A table of more fields, nested ones included, takes no further columns: its metadata is written at each commit.
 const MAX_FIELDS: usize = 10_000;
@@ -40,8 +41,7 @@ pub enum Conflict {
 /// How rows of one bronze table are laid out: its committed schema, as Iceberg and as Arrow with field ids.
 #[derive(Clone, Debug)]
 pub struct BronzeLayout {
-    schema: SchemaRef,
-    arrow: ArrowSchemaRef,
+    file: FileLayout,
 }
 
 impl BronzeLayout {
@@ -50,22 +50,24 @@ impl BronzeLayout {
     /// # Errors
     /// When the schema has no Arrow form.
     pub fn new(schema: SchemaRef) -> Result<Self, SchemaProblem> {
-        let arrow = schema_to_arrow_schema(&schema).map_err(|error| SchemaProblem::Rejected(error.to_string()))?;
-        let fields: Vec<FieldRef> = arrow.fields().iter().map(|field| Arc::new(narrow(field))).collect();
-        Ok(Self {
-            schema,
-            arrow: Arc::new(ArrowSchema::new(fields)),
-        })
+        let file = FileLayout::new(schema, PARTITION_COLUMN);
+        let file = file.map_err(|error| SchemaProblem::Rejected(error.to_string()))?;
+        Ok(Self { file })
+    }
+
+    /// The layout of the table's files.
+    pub fn file(&self) -> &FileLayout {
+        &self.file
     }
 
     /// The table's schema.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        self.file.schema()
     }
 
     /// The Arrow schema of the rows, with Iceberg field ids.
     pub fn arrow(&self) -> &ArrowSchemaRef {
-        &self.arrow
+        self.file.arrow()
     }
 
     /// Columns that the table lacks for `source`, or whose types are too narrow: to be changed before its rows can be written
@@ -83,11 +85,11 @@ impl BronzeLayout {
                 field_type: field.field_type.as_ref().clone(),
                 doc: field.doc.clone(),
             };
-            if must_change(&self.schema, &column)? {
+            if must_change(self.schema(), &column)? {
                 changes.push(column);
             }
         }
-        let fields = self.schema.field_id_to_fields().len() + wanted.field_id_to_fields().len();
+        let fields = self.schema().field_id_to_fields().len() + wanted.field_id_to_fields().len();
         match !changes.is_empty() && fields > MAX_FIELDS {
             true => Err(Conflict::TooWide),
             false => Ok(changes),
@@ -96,7 +98,7 @@ impl BronzeLayout {
 
     /// Bytes that a row takes in memory before it has any value.
     pub fn empty_row_bytes(&self) -> u64 {
-        self.arrow
+        self.arrow()
             .fields()
             .iter()
             .map(|field| empty_bytes(field.data_type()))
@@ -110,7 +112,7 @@ impl BronzeLayout {
     pub fn rows(&self, source: Option<&RecordBatch>, metadata: &MetadataArrays) -> Result<RecordBatch, Conflict> {
         let length = metadata.0[0].len();
         let columns: Result<Vec<ArrayRef>, Conflict> = self
-            .arrow
+            .arrow()
             .fields()
             .iter()
             .map(|column| {
@@ -131,23 +133,8 @@ impl BronzeLayout {
                 )
             })
             .collect();
-        RecordBatch::try_new(Arc::clone(&self.arrow), columns?)
+        RecordBatch::try_new(Arc::clone(self.arrow()), columns?)
             .map_err(|error| SchemaProblem::Rejected(error.to_string()).into())
-    }
-}
-
-/// Iceberg's `binary` becomes Arrow's large one; batches stay far below 2 GiB, where the small one does.
-fn narrow(field: &Field) -> Field {
-    field.clone().with_data_type(narrow_type(field.data_type()))
-}
-
-fn narrow_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::LargeBinary => DataType::Binary,
-        DataType::List(item) => DataType::List(Arc::new(narrow(item))),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| narrow(field)).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(Arc::new(narrow(entries)), *sorted),
-        other => other.clone(),
     }
 }
 

@@ -11,11 +11,10 @@ use parquet::basic::ZstdLevel;
 use parquet::errors::ParquetError;
 use uuid::Uuid;
 
-use super::{described, encodings, stats::ColumnStats};
-use crate::bronze::{BronzeLayout, PARTITION_COLUMN};
+use super::{FileLayout, described, encodings, stats::ColumnStats};
 use crate::error::LakeError;
 use crate::fault::StorageFault;
-use crate::storage::Warehouse;
+use crate::storage::{Batch, Warehouse};
 
 /// Level of zstd: higher ones cost CPU that ingest has better use for.
 const ZSTD_LEVEL: i32 = 1;
@@ -92,10 +91,10 @@ impl Write for Sink {
     }
 }
 
-/// An open Parquet file of one `ingestion_date`.
+/// An open Parquet file of one date.
 pub struct FileEncoder {
-    layout: BronzeLayout,
-    ingestion_date: i32,
+    layout: FileLayout,
+    date: i32,
     writer: ArrowWriter<Sink>,
     sink: Sink,
     finished: Vec<Bytes>,
@@ -109,24 +108,25 @@ pub struct EncodedFile {
     chunks: Vec<Bytes>,
     size_bytes: u64,
     rows: u64,
-    ingestion_date: i32,
+    date: i32,
+    partition_column: &'static str,
     stats: ColumnStats,
     split_offsets: Vec<i64>,
 }
 
 impl FileEncoder {
-    /// Opens a file whose first rows are `first` (they are not yet written); `ingestion_date` is in days since 1970-01-01.
+    /// Opens a file whose first rows are `first` (they are not yet written); `date` is in days since 1970-01-01.
     ///
     /// # Errors
     /// When Parquet cannot hold the layout.
-    pub fn open(layout: &BronzeLayout, ingestion_date: i32, first: &RecordBatch) -> Result<Self, FileError> {
+    pub fn open(layout: &FileLayout, date: i32, first: &RecordBatch) -> Result<Self, FileError> {
         let sink = Sink::default();
         let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
         let properties = encodings::properties(first, level);
         let writer = ArrowWriter::try_new(sink.clone(), Arc::clone(layout.arrow()), Some(properties))?;
         Ok(Self {
             layout: layout.clone(),
-            ingestion_date,
+            date,
             writer,
             sink,
             finished: Vec::new(),
@@ -135,9 +135,9 @@ impl FileEncoder {
         })
     }
 
-    /// Date of the rows, in days since 1970-01-01 UTC.
-    pub fn ingestion_date(&self) -> i32 {
-        self.ingestion_date
+    /// Date of the rows, in days since 1970-01-01.
+    pub fn date(&self) -> i32 {
+        self.date
     }
 
     /// Encodes rows in the file's layout.
@@ -162,7 +162,7 @@ impl FileEncoder {
     }
 
     /// Memory of an open file of this layout before its first row: each column has a compressor of its own.
-    pub fn floor_bytes(layout: &BronzeLayout) -> usize {
+    pub fn floor_bytes(layout: &FileLayout) -> usize {
         layout.arrow().flattened_fields().len() * COMPRESSOR_BYTES
     }
 
@@ -198,7 +198,8 @@ impl FileEncoder {
             size_bytes: self.finished_bytes as u64,
             chunks: self.finished,
             rows: self.rows,
-            ingestion_date: self.ingestion_date,
+            date: self.date,
+            partition_column: self.layout.partition_column(),
             stats,
             split_offsets,
         })
@@ -223,26 +224,41 @@ pub async fn write_file(
     spec_id: i32,
     file: EncodedFile,
 ) -> Result<DataFile, FileError> {
+    let batch = warehouse.batch(table_location);
+    let described = write_file_in(&batch, table_location, spec_id, file).await?;
+    batch.finish().await?;
+    Ok(described)
+}
+
+/// As [`write_file`], as one file of a batch: durable when `batch` is finished.
+///
+/// # Errors
+/// As [`write_file`].
+pub async fn write_file_in(
+    batch: &Batch,
+    table_location: &str,
+    spec_id: i32,
+    file: EncodedFile,
+) -> Result<DataFile, FileError> {
     let path = format!(
-        "{table_location}/data/{PARTITION_COLUMN}={}/{}.parquet",
-        date(file.ingestion_date),
+        "{table_location}/data/{}={}/{}.parquet",
+        file.partition_column,
+        date_text(file.date),
         Uuid::now_v7()
     );
     let failed = || LakeError::iceberg(format!("writing {path}"));
-    let batch = warehouse.batch(table_location);
     let output = batch.io().new_output(&path).map_err(failed())?;
     let mut writer = output.writer().await.map_err(failed())?;
     for chunk in file.chunks {
         writer.write(chunk).await.map_err(failed())?;
     }
     writer.close().await.map_err(failed())?;
-    batch.finish().await?;
     let mut builder = DataFileBuilder::default();
     builder
         .content(DataContentType::Data)
         .file_path(path.clone())
         .file_format(DataFileFormat::Parquet)
-        .partition(Struct::from_iter([Some(Literal::date(file.ingestion_date))]))
+        .partition(Struct::from_iter([Some(Literal::date(file.date))]))
         .partition_spec_id(spec_id)
         .record_count(file.rows)
         .file_size_in_bytes(file.size_bytes)
@@ -255,6 +271,6 @@ pub async fn write_file(
     described(&builder).map_err(|error| failed()(error).into())
 }
 
-fn date(days: i32) -> String {
+fn date_text(days: i32) -> String {
     iceberg::spec::Datum::date(days).to_string()
 }

@@ -2,14 +2,16 @@
 
 mod encoder;
 mod encodings;
+mod layout;
 mod position_deletes;
 mod stats;
 
 use iceberg::spec::{DataFile, DataFileBuilder};
 use iceberg::{Error, ErrorKind};
 
-pub use encoder::{EncodedFile, FileEncoder, FileError, write_file};
-pub use position_deletes::write_position_deletes;
+pub use encoder::{EncodedFile, FileEncoder, FileError, write_file, write_file_in};
+pub use layout::FileLayout;
+pub use position_deletes::{read_position_deletes, write_position_deletes};
 
 /// Who made a file, as its footer says.
 const CREATED_BY: &str = concat!("tapehouse ", env!("CARGO_PKG_VERSION"));

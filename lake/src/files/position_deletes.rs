@@ -3,14 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
+use bytes::Bytes;
+use iceberg::io::FileIO;
 use iceberg::metadata_columns::{RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS};
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::basic::Encoding;
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use roaring::RoaringBitmap;
 use uuid::Uuid;
 
 use super::{CREATED_BY, FileError, described};
@@ -101,4 +108,43 @@ pub async fn write_position_deletes(
         .upper_bounds(bounds(last))
         .referenced_data_file(Some(data_path.to_owned()));
     described(&builder).map_err(|error| failed()(error).into())
+}
+
+/// Reads the positions that the delete file `deletes` has for the data file at `data_file`.
+///
+/// # Errors
+/// When the file cannot be read, or is no position delete file.
+pub async fn read_position_deletes(
+    io: &FileIO,
+    deletes: &DataFile,
+    data_file: &str,
+) -> Result<RoaringBitmap, LakeError> {
+    let path = deletes.file_path();
+    let failed = || LakeError::iceberg(format!("reading {path}"));
+    let bytes = io.new_input(path).map_err(failed())?.read().await.map_err(failed())?;
+    positions(bytes, data_file).map_err(|source| LakeError::Parquet {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn positions(file: Bytes, data_file: &str) -> Result<RoaringBitmap, ParquetError> {
+    // Paths as plain strings, whatever the writer had.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?.build()?;
+    let mut positions = RoaringBitmap::new();
+    for rows in reader {
+        let rows = rows?;
+        let typed = |name: &str| ParquetError::General(format!("no column {name} as position deletes have it"));
+        let column = |name: &str| rows.column_by_name(name).ok_or_else(|| typed(name));
+        let paths = column(FILE_PATH)?
+            .as_string_opt::<i32>()
+            .ok_or_else(|| typed(FILE_PATH))?;
+        let of_rows = column(POS)?.as_primitive_opt::<Int64Type>().ok_or_else(|| typed(POS))?;
+        for row in (0..rows.num_rows()).filter(|row| paths.value(*row) == data_file) {
+            let position = u32::try_from(of_rows.value(row));
+            positions.insert(position.map_err(|_| typed(POS))?);
+        }
+    }
+    Ok(positions)
 }
