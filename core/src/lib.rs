@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod backoff;
+pub mod chunk;
 pub mod clock;
 pub mod codes;
 pub mod coverage;
@@ -13,6 +14,7 @@ pub mod freshness;
 pub mod identity;
 pub mod lost;
 pub mod merge;
+pub mod new_york;
 pub mod offsets;
 pub mod rebuild;
 pub mod secret;

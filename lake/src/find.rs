@@ -106,22 +106,17 @@ pub async fn find_row(
     candidates.sort_by_key(|entry| (entry.snapshot_id() != committed_with, entry.sequence_number()));
     for entry in candidates {
         search.files_read += 1;
-        let failed = |error: ReadError| match error {
-            ReadError::Storage(source) => {
-                LakeError::iceberg(format!("reading data file {}", entry.file_path()))(source)
-            }
-            ReadError::Parquet(source) => LakeError::Parquet {
-                path: entry.file_path().to_owned(),
-                source,
-            },
-        };
         let look = Look {
             io: &io,
             schema,
             wanted,
             event_time,
         };
-        if let Some(row) = look.within(&entry).await.map_err(failed)? {
+        if let Some(row) = look
+            .within(&entry)
+            .await
+            .map_err(|error| error.of_file(entry.file_path()))?
+        {
             let snapshot = entry.snapshot_id().and_then(|id| table.metadata().snapshot_by_id(id));
             search.row = Some(FoundRow {
                 snapshot_id: entry.snapshot_id(),

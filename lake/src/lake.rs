@@ -17,6 +17,7 @@ use crate::commit::metadata_json::SnapshotTexts;
 use crate::commit::{CommitPolicy, hint, metadata_file};
 use crate::error::LakeError;
 use crate::name::TableName;
+use crate::silver::source::ExtentsCache;
 use crate::storage::{S3Settings, Warehouse};
 use crate::table::LoadedTable;
 
@@ -60,6 +61,7 @@ struct Shared {
     warehouse: Warehouse,
     newest: Mutex<HashMap<TableName, LoadedTable>>,
     manifests: ManifestCache,
+    extents: ExtentsCache,
     cleaner: Cleaner,
 }
 
@@ -95,6 +97,7 @@ impl Lake {
                 warehouse,
                 newest: Mutex::default(),
                 manifests: ManifestCache::default(),
+                extents: ExtentsCache::default(),
                 cleaner,
             }),
             policy: CommitPolicy::default(),
@@ -245,6 +248,10 @@ impl Lake {
 
     pub(crate) fn manifest_cache(&self) -> &ManifestCache {
         &self.shared.manifests
+    }
+
+    pub(crate) fn extents_cache(&self) -> &ExtentsCache {
+        &self.shared.extents
     }
 
     pub(crate) fn remember(&self, table: LoadedTable) {

@@ -6,7 +6,9 @@ mod shape;
 mod types;
 
 pub use conform::{BronzeLayout, Conflict};
+pub(crate) use metadata::timestamptz;
 pub use metadata::{METADATA_COLUMNS, MetadataArrays, PARTITION_COLUMN};
+pub(crate) use shape::shape;
 
 use arrow_schema::{Field, Schema as ArrowSchema};
 use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;

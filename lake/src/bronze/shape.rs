@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Fields};
 use super::types;
 
 /// `array` as `target`; `None` where they do not fit together, which was found out beforehand.
-pub(super) fn shape(array: &ArrayRef, target: &DataType) -> Option<ArrayRef> {
+pub(crate) fn shape(array: &ArrayRef, target: &DataType) -> Option<ArrayRef> {
     if array.data_type() == target {
         return Some(Arc::clone(array));
     }
