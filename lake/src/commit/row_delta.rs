@@ -32,6 +32,8 @@ pub struct FileDeletes {
 pub struct RowDelta {
     /// Names the commit; the same in every attempt.
     pub commit_id: Uuid,
+    /// Snapshot in which the rows' keys were looked up; `None` of a table that had none.
+    pub base: Option<i64>,
     /// Schema that the files were written with.
     pub schema_id: i32,
     /// New data files, under the table's default partition spec.
@@ -51,7 +53,14 @@ pub enum NotMerged {
     Already(MergeState),
     /// It does not continue what the table records.
     Refused(MergeRefusal, MergeState),
-    /// The table's files are no longer those on which the merge was made: look again.
+    /// Somebody else has committed since the keys were looked up, and may have added a row of one of them: look again.
+    OtherBase {
+        /// Where they were looked up.
+        expected: Option<i64>,
+        /// The current snapshot.
+        found: Option<i64>,
+    },
+    /// The table's files are not those that the index knows: look again.
     Moved(MovedFile),
 }
 
@@ -137,6 +146,11 @@ impl Change for Staged<'_> {
             MergeDecision::AlreadyMerged => return Ok(Planned::Done(NotMerged::Already(state))),
             MergeDecision::Refuse(reason) => return Ok(Planned::Done(NotMerged::Refused(reason, state))),
         };
+        let found = base.metadata().current_snapshot_id();
+        if found != delta.base {
+            let expected = delta.base;
+            return Ok(Planned::Done(NotMerged::OtherBase { expected, found }));
+        }
         if !delta.deletes.is_empty() {
             let live = lake.live_files(base).await.map_err(CommitError::fatal(base.ident()))?;
             let expected = delta.deletes.iter();

@@ -17,6 +17,8 @@ mod retention;
 mod row_delta;
 mod s3;
 mod schema;
+mod silver_merge;
+mod silver_source;
 mod support;
 mod tiers;
 mod verify;
