@@ -240,7 +240,7 @@ impl Committer {
 
     fn checkpoint(&self, name: &str, table: &LoadedTable, max_event_time_us: Option<i64>) {
         let Ok(state) = table.stream_state() else { return };
-        let total_rows = total_rows(table);
+        let total_rows = table.live_rows().unwrap_or(0);
         self.metrics
             .table_rows
             .with_label_values(&[name])
@@ -257,11 +257,4 @@ impl Committer {
         self.checkpoints.put(name, &checkpoint);
         failpoint::reach("after_checkpoint");
     }
-}
-
-/// Rows in the table, as its current snapshot counts them.
-fn total_rows(table: &LoadedTable) -> u64 {
-    let snapshot = table.metadata().current_snapshot();
-    let total = snapshot.and_then(|snapshot| snapshot.summary().additional_properties.get("total-records"));
-    total.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

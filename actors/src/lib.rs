@@ -1,7 +1,7 @@
 //! Actors of Tapehouse: one file an actor.
 //!
 //! A topic's pipeline is `ingest` (a poll thread) -> `bronze_writer` -> `committer`; `supervisor` rebuilds it as a whole
-//! from the table's truth whenever any of them fails. Actors are tasks with bounded mailboxes (see
+//! from the table's truth whenever any of them fails. `silver_merge` keeps a silver table up with a bronze one. Actors are tasks with bounded mailboxes (see
 //! `docs/adr/0001-actors-as-tasks.md`).
 
 mod bronze;
@@ -19,6 +19,8 @@ mod pool;
 mod progress;
 mod recorded;
 mod settings;
+mod silver;
+mod silver_merge;
 mod stager;
 mod supervisor;
 mod topic_memory;
@@ -33,4 +35,5 @@ pub use failure::{ErrorCode, TopicStopped};
 pub use memory::BudgetTooSmall;
 pub use node::{NodeHandle, StartError, StopReport};
 pub use progress::{NodeProgress, PartitionProgress, PartitionStopped, TopicProgress, TopicState, Trouble};
-pub use settings::{CommitPolicy, NodeSettings, TopicSettings};
+pub use settings::{CommitPolicy, NodeSettings, SilverSettings, TopicSettings};
+pub use silver::progress::{SilverProgress, SilverRows};

@@ -1,10 +1,15 @@
 //! Every metric of the pipelines and its contract, in one place.
 
+use std::collections::BTreeMap;
+
 use prometheus::core::Collector;
 use prometheus::{
     Counter, CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use tapehouse_core::codes;
+
+use crate::silver::batch::Action;
+use crate::silver::progress::SilverRows;
 
 const LATENCY: [f64; 12] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
 const FRESHNESS: [f64; 13] = [0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.2, 2.0, 5.0, 30.0, 300.0, 3600.0];
@@ -18,6 +23,8 @@ pub(crate) struct Metrics {
     pub decode_errors: IntCounterVec,
     /// Schema ids whose records the table cannot take, counted when one is met: `topic`. Alerts.
     pub schema_conflicts: IntCounterVec,
+    /// Metrics of silver tables.
+    silver: SilverMetrics,
     /// Payload bytes read: `topic`.
     pub bytes: IntCounterVec,
     /// Commits: `table`, `outcome` = committed | already_committed | refused | error.
@@ -70,6 +77,7 @@ impl Metrics {
                 "Schemas that the table cannot take",
                 &["topic"],
             )?,
+            silver: SilverMetrics::register(&of)?,
             bytes: of.counter(
                 "payload_bytes_total",
                 "Payload and key bytes read from Kafka",
@@ -146,9 +154,57 @@ impl Metrics {
         self.asset_failures.with_label_values(&[table]);
     }
 
+    /// As [`Self::begin`], of a silver table.
+    pub(crate) fn begin_silver(&self, table: &str) {
+        for outcome in ["written", "deduplicated", "dropped", "quarantined"] {
+            self.silver.rows.with_label_values(&[table, outcome]);
+        }
+        for outcome in ["committed", "already_committed", "refused"] {
+            self.commits.with_label_values(&[table, outcome]);
+        }
+        self.commit_conflicts.with_label_values(&[table]);
+        self.asset_failures.with_label_values(&[table]);
+    }
+
+    /// Counts a merge.
+    pub(crate) fn merged(&self, table: &str, rows: &SilverRows, rules: &BTreeMap<(Action, &'static str), u64>) {
+        let outcomes = [
+            ("written", rows.written),
+            ("deduplicated", rows.deduplicated),
+            ("dropped", rows.dropped),
+            ("quarantined", rows.quarantined),
+        ];
+        for (outcome, count) in outcomes {
+            self.silver.rows.with_label_values(&[table, outcome]).inc_by(count);
+        }
+        for ((action, rule), count) in rules {
+            let labels = [table, action.label(), *rule];
+            self.silver.rules.with_label_values(&labels).inc_by(*count);
+        }
+    }
+
     /// The waiting time of one mailbox.
     pub(crate) fn mailbox(&self, name: &str) -> Counter {
         self.mailbox_wait.with_label_values(&[name])
+    }
+}
+
+/// What only silver tables have.
+#[derive(Clone, Debug)]
+struct SilverMetrics {
+    /// Rows of bronze by what became of them: `table`, `outcome` = written | deduplicated | dropped | quarantined.
+    rows: IntCounterVec,
+    /// Applications of a cleaning rule: `table`, `action` = dropped | quarantined | defaulted, `rule`.
+    rules: IntCounterVec,
+}
+
+impl SilverMetrics {
+    fn register(of: &Registrar<'_>) -> prometheus::Result<Self> {
+        let rules = "Applications of a cleaning rule";
+        Ok(Self {
+            rows: of.counter("silver_rows_total", "Rows merged into silver", &["table", "outcome"])?,
+            rules: of.counter("silver_rules_total", rules, &["table", "action", "rule"])?,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::registry::{RegistryClient, RegistryError};
 use tapehouse_lake::{Lake, LakeError};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -21,11 +21,15 @@ use crate::memory::{BudgetTooSmall, Memory, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{CaughtUp, NodeProgress, ProgressCell};
-use crate::settings::NodeSettings;
+use crate::settings::{NodeSettings, SilverSettings};
+use crate::silver::progress::SilverCell;
+use crate::silver_merge::{CatchUp, SilverMerge};
 use crate::supervisor::{Shared, supervise};
 
 /// Watermarks that a slow subscriber may lag behind; it then looks at the tables, as it does anyway.
 const WATERMARKS_KEPT: usize = 256;
+/// Questions that may wait for an actor of the silver layer.
+const CATCH_UPS: usize = 8;
 
 /// Why a node does not start. What is merely away (Kafka, registry) does not keep it from starting.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +71,43 @@ pub struct StopReport {
     pub progress: NodeProgress,
 }
 
+/// One silver table's actor.
+#[derive(Clone)]
+struct SilverHandle {
+    progress: SilverCell,
+    catch_up: mpsc::Sender<CatchUp>,
+}
+
+impl SilverHandle {
+    fn start(shared: &Shared, settings: SilverSettings, tasks: &mut Vec<JoinHandle<()>>) -> Self {
+        let progress = SilverCell::new(settings.table.name(), &settings.source.to_string());
+        shared.metrics.begin_silver(settings.table.name());
+        let (catch_up, asked) = mpsc::channel(CATCH_UPS);
+        let actor = SilverMerge {
+            shared: shared.clone(),
+            settings,
+            progress: progress.clone(),
+            watermarks: shared.watermarks.subscribe(),
+            catch_up: asked,
+        };
+        tasks.push(tokio::spawn(actor.run()));
+        Self { progress, catch_up }
+    }
+
+    /// Waits until all is merged that bronze has now.
+    async fn caught_up(&self) {
+        let (answer, done) = oneshot::channel();
+        // An actor that is gone has stopped with the node: there is nothing to wait for.
+        if self.catch_up.send(answer).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+}
+
 /// A running node.
 pub struct NodeHandle {
     topics: Vec<ProgressCell>,
+    silver: Vec<SilverHandle>,
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     watermarks: broadcast::Sender<Watermark>,
@@ -128,8 +166,13 @@ impl NodeHandle {
             topics.push(cell.clone());
             tasks.push(tokio::spawn(supervise(shared.clone(), topic, cell)));
         }
+        let silver = shared.settings.silver.clone().into_iter();
+        let silver = silver
+            .map(|settings| SilverHandle::start(&shared, settings, &mut tasks))
+            .collect();
         Ok(Self {
             topics,
+            silver,
             tasks,
             stop,
             watermarks,
@@ -141,9 +184,7 @@ impl NodeHandle {
 
     /// How far every topic is.
     pub fn progress(&self) -> NodeProgress {
-        NodeProgress {
-            topics: self.topics.iter().map(ProgressCell::snapshot).collect(),
-        }
+        progress_of(&self.topics, &self.silver)
     }
 
     /// Id of this process's run, as rows and snapshots carry it.
@@ -158,13 +199,11 @@ impl NodeHandle {
 
     /// Looks at the progress from elsewhere, also while the node stops.
     pub fn progress_reader(&self) -> impl Fn() -> NodeProgress + Send + Sync + use<> {
-        let topics = self.topics.clone();
-        move || NodeProgress {
-            topics: topics.iter().map(ProgressCell::snapshot).collect(),
-        }
+        let (topics, silver) = (self.topics.clone(), self.silver.clone());
+        move || progress_of(&topics, &silver)
     }
 
-    /// Waits until everything that was visible at the start is committed.
+    /// Waits until everything that was visible at the start is committed, in all layers.
     ///
     /// # Errors
     /// [`TopicStopped`] when a topic waits for an operator instead.
@@ -177,6 +216,9 @@ impl NodeHandle {
             {
                 return Err(stopped.clone());
             }
+        }
+        for table in &self.silver {
+            table.caught_up().await;
         }
         Ok(())
     }
@@ -203,9 +245,14 @@ impl NodeHandle {
         StopReport {
             drained,
             took: started.elapsed(),
-            progress: NodeProgress {
-                topics: self.topics.iter().map(ProgressCell::snapshot).collect(),
-            },
+            progress: progress_of(&self.topics, &self.silver),
         }
+    }
+}
+
+fn progress_of(topics: &[ProgressCell], silver: &[SilverHandle]) -> NodeProgress {
+    NodeProgress {
+        topics: topics.iter().map(ProgressCell::snapshot).collect(),
+        silver: silver.iter().map(|table| table.progress.snapshot()).collect(),
     }
 }

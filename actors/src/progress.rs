@@ -8,12 +8,15 @@ use tapehouse_core::offsets::{Offset, PartitionId};
 use tokio::sync::watch;
 
 use crate::failure::{ErrorCode, TopicStopped};
+use crate::silver::progress::SilverProgress;
 
 /// A node's topics.
 #[derive(Clone, Debug, Default)]
 pub struct NodeProgress {
     /// One entry a topic, in the order of the settings.
     pub topics: Vec<TopicProgress>,
+    /// One entry a silver table, in the order of the settings.
+    pub silver: Vec<SilverProgress>,
 }
 
 /// What a topic's pipeline is doing.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_kafka::registry::RegistrySettings;
+use tapehouse_lake::silver::SilverTable;
+use tapehouse_lake::silver::clean::Rules;
 use tapehouse_lake::{LakeSettings, TableName};
 
 /// Settings of one node.
@@ -19,6 +21,8 @@ pub struct NodeSettings {
     pub state_dir: PathBuf,
     /// Topics to ingest.
     pub topics: Vec<TopicSettings>,
+    /// Silver tables to keep; none where the node has the bronze layer alone.
+    pub silver: Vec<SilverSettings>,
     /// Kafka.
     pub kafka: KafkaSettings,
     /// Schema Registry.
@@ -50,6 +54,17 @@ pub struct TopicSettings {
     pub timestamp_fields: Vec<String>,
     /// Field whose latest value each commit's summary names.
     pub event_time_field: Option<String>,
+}
+
+/// One silver table.
+#[derive(Clone, Debug)]
+pub struct SilverSettings {
+    /// The table.
+    pub table: SilverTable,
+    /// The bronze table that it is made from.
+    pub source: TableName,
+    /// How its rows are cleaned.
+    pub rules: Rules,
 }
 
 /// A commit is cut by the first limit that is reached. While the previous commit is in flight the age stretches by itself.

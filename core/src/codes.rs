@@ -108,6 +108,8 @@ codes! {
         "node_not_running"
         "undecodable"
         "memory_wait"
+        "key_index"
+        "source_behind"
         "push";
     Record:
         "tombstone"

@@ -114,6 +114,7 @@ fn progress() -> NodeProgress {
     });
     NodeProgress {
         topics: topics.collect(),
+        ..NodeProgress::default()
     }
 }
 

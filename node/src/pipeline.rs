@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tapehouse_actors::{
-    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, StartError, StopReport, TopicProgress, TopicSettings,
-    TopicState,
+    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, SilverSettings, StartError, StopReport, TopicProgress,
+    TopicSettings, TopicState,
 };
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
+use tapehouse_lake::silver::clean::Rules;
 use tokio::sync::watch;
 
 use crate::beacon::Beacon;
@@ -40,6 +41,7 @@ pub fn node_settings(config: &Config, topics: &[Topic]) -> Result<NodeSettings, 
         node: config.node.clone(),
         state_dir: config.state_dir.clone(),
         topics: topics.iter().map(topic_settings).collect::<Result<_, _>>()?,
+        silver: Vec::new(),
         kafka: kafka_settings(config)?,
         registry: registry_settings(config)?,
         lake: lake_settings(config)?,
@@ -71,6 +73,23 @@ pub fn topic_settings(topic: &Topic) -> Result<TopicSettings, Failure> {
         timestamp_fields: topic.timestamp_fields.clone(),
         event_time_field: topic.event_time_field.clone(),
     })
+}
+
+/// The silver tables that are made from `topics`.
+///
+/// # Errors
+/// When a table's name is none.
+pub fn silver_settings(topics: &[Topic]) -> Result<Vec<SilverSettings>, Failure> {
+    let tables = topics.iter().filter_map(|topic| Some((topic, topic.silver?)));
+    tables
+        .map(|(topic, table)| {
+            Ok(SilverSettings {
+                table,
+                source: table_name(topic)?,
+                rules: Rules::default(),
+            })
+        })
+        .collect()
 }
 
 /// Where a node is asked.
@@ -207,6 +226,12 @@ pub fn not_ready(progress: &NodeProgress) -> Option<String> {
             };
             vec![format!("{}: {reason}", topic.topic)]
         })
+        .chain(progress.silver.iter().filter_map(|table| match &table.state {
+            TopicState::Retrying { error, attempt, .. } => {
+                Some(format!("{}: attempt {attempt} failed: {error}", table.table))
+            }
+            _ => None,
+        }))
         .collect();
     (!reasons.is_empty()).then(|| reasons.join("\n"))
 }
@@ -265,6 +290,7 @@ mod tests {
         };
         let mut progress = NodeProgress {
             topics: vec![topic("a", TopicState::Running), topic("b", TopicState::Idle)],
+            ..NodeProgress::default()
         };
         assert_eq!(not_ready(&progress), None);
         let stopped = TopicStopped {

@@ -138,6 +138,26 @@ impl Site {
         })
     }
 
+    /// Asks the oracle whether the silver tables are the fold of their bronze tables, and demands it; figures by table.
+    ///
+    /// # Errors
+    /// [`Error::Violated`] with what it found; other errors when it cannot judge.
+    pub fn demand_silver(&self) -> Result<Value, Error> {
+        let mut oracle = self.tools().python("oracle/silver.py");
+        oracle.arg(self.catalog());
+        let answer = run(oracle)?.expect(&JUDGED)?.json()?;
+        let violations = answer["violations"].clone();
+        let verdict = Verdict::of(answer, &violations);
+        if verdict.violations.is_empty() {
+            return Ok(verdict.answer["tables"].clone());
+        }
+        Err(Error::Violated {
+            what: "oracle, silver tables:".to_owned(),
+            violations: verdict.violations.into_iter().take(QUOTED).collect(),
+            site: self.folder().to_owned(),
+        })
+    }
+
     /// Rows of SQL queries in DuckDB, where `t` is the table.
     ///
     /// # Errors

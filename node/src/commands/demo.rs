@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use crate::cli::Global;
+use crate::commands::Layer;
 use crate::config::{Config, Grpc, LogFormat};
 use crate::console::{Live, OutputFormat, logs, print, print_json};
 use crate::demo::{Place, Screen, Stage, StageOptions, Summary, introduction};
@@ -38,6 +39,9 @@ pub struct Args {
     /// Seed of the generator
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// Layers to run
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bronze,silver")]
+    layers: Vec<Layer>,
     /// Folder of the tables [default: a new one in the system's folder of temporary files]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
@@ -60,6 +64,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let options = StageOptions {
         rate_per_s: f64::from(args.rate),
         seed: args.seed,
+        has_silver: args.layers.contains(&Layer::Silver),
         servers: Servers {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
             grpc: Grpc::local(args.grpc_port),

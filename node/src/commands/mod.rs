@@ -13,6 +13,7 @@ use crate::diagnosis::diagnose;
 use crate::exit::{Exit, Failure};
 use crate::view::{TopicView, look, open_lake};
 
+mod await_lake;
 pub mod cluster;
 pub mod completions;
 pub mod config;
@@ -31,6 +32,15 @@ pub mod tables;
 pub mod verify;
 
 use endpoint::{Answers, EndpointArgs};
+
+/// A layer of the lakehouse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layer {
+    /// Records as received.
+    Bronze,
+    /// One row a key, cleaned by rule.
+    Silver,
+}
 
 /// Begins to log for a command that only reads: warnings and errors, unless the user asked for more.
 fn quiet_logs(config: &Config) {

@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tapehouse_actors::{NodeProgress, TopicState};
+use tapehouse_actors::{NodeProgress, SilverProgress, TopicState};
 use tapehouse_lake::Lake;
 
 use crate::cli::Global;
-use crate::commands::dry_run;
+use crate::commands::await_lake::await_lake;
+use crate::commands::{Layer, dry_run};
 use crate::config::{Config, ConfigError, Fault, Part, Topic, risks};
 use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_client, registry_failure};
 use crate::console::{Live, OutputFormat, Style, grouped, logs, print, print_json};
 use crate::exit::{Exit, Failure, chain};
-use crate::pipeline::{Pipeline, Servers, TICK, Totals, node_settings};
+use crate::pipeline::{Pipeline, Servers, TICK, Totals, node_settings, silver_settings};
 use crate::process::Usage;
 use crate::push::{PushError, Pusher};
 use crate::signals::StopSignals;
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   tapehouse run --config tapehouse.toml
   tapehouse run --source trades --source orderbook       only these topics
+  tapehouse run --layers bronze,silver                   silver tables too
   tapehouse run --until-caught-up -o json                what is there now, then stop; for jobs and benches
   tapehouse run --dry-run                                schema, tables and first records; writes nothing
 
@@ -39,8 +41,8 @@ pub struct Args {
     #[arg(long, value_name = "TOPIC")]
     source: Vec<String>,
     /// Layers to run
-    #[arg(long, value_delimiter = ',', default_value = "bronze", value_parser = ["bronze"])]
-    layers: Vec<String>,
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bronze")]
+    layers: Vec<Layer>,
     /// Stop with 0 as soon as all that was visible at start is committed
     #[arg(long)]
     until_caught_up: bool,
@@ -80,10 +82,15 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let mut denied = None;
     if args.until_caught_up {
         (topics, denied) = reachable(&config, topics, &live).await?;
+    } else if !await_lake(&config, &mut signals).await? {
+        return Ok(Exit::Ok);
     }
     let mut settings = node_settings(&config, &topics)?;
     settings.cut_at_end = args.until_caught_up;
     settings.take_over = args.take_over;
+    if args.layers.contains(&Layer::Silver) {
+        settings.silver = silver_settings(&topics)?;
+    }
     let servers = Servers {
         http: config.http_listen,
         grpc: config.grpc.clone(),
@@ -95,7 +102,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         cluster = config.cluster,
         http = %pipeline.http_address(),
         grpc = %pipeline.grpc_address(),
-        layers = args.layers.join(","),
+        layers = ?args.layers,
         topics = topics.len(),
         "running"
     );
@@ -301,8 +308,12 @@ fn show(progress: &NodeProgress, elapsed: Duration, output: OutputFormat) {
             "peak_rss_mib": usage.map(|usage| usage.peak_rss_mib),
             "commits": totals.commits,
             "topics": topics,
+            "silver": progress.silver.iter().map(silver_as_json).collect::<Vec<_>>(),
         }));
         return;
+    }
+    for table in &progress.silver {
+        print(&silver_line(table));
     }
     let rate = (totals.rows as f64 / seconds.max(0.001)) as u64;
     let used = usage.map_or(String::new(), |usage| {
@@ -317,4 +328,27 @@ fn show(progress: &NodeProgress, elapsed: Duration, output: OutputFormat) {
         grouped(rate),
         grouped(totals.commits)
     ));
+}
+
+fn silver_as_json(table: &SilverProgress) -> Value {
+    let rows = &table.rows;
+    json!({
+        "table": table.table, "source": table.source, "rows": table.table_rows, "commits": table.commits, "input": rows.input,
+        "written": rows.written, "deduplicated": rows.deduplicated, "dropped": rows.dropped, "quarantined": rows.quarantined,
+    })
+}
+
+fn silver_line(table: &SilverProgress) -> String {
+    let rows = &table.rows;
+    format!(
+        "{}: {} rows; of {} read, {} written, {} deduplicated, {} dropped, {} quarantined, in {} commits",
+        table.table,
+        grouped(table.table_rows),
+        grouped(rows.input),
+        grouped(rows.written),
+        grouped(rows.deduplicated),
+        grouped(rows.dropped),
+        grouped(rows.quarantined),
+        grouped(table.commits)
+    )
 }

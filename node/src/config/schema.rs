@@ -2,10 +2,11 @@
 //! leaves out may come from the environment.
 
 use serde_json::{Map, Value, json};
+use tapehouse_lake::silver::SilverTable;
 
 use super::keys::{KEYS, Key, Kind};
 use super::resolve::REFUSED_PROPERTIES;
-use super::topics::MAX_TOPICS;
+use super::topics::{MAX_TOPICS, NO_SILVER};
 
 /// Where the schema is published.
 const ID: &str = "https://raw.githubusercontent.com/tapehouse/tapehouse/main/deploy/config/tapehouse.schema.json";
@@ -149,6 +150,11 @@ fn refuse(table: &mut Value, name: &str) {
 }
 
 fn topics() -> Value {
+    let silver: Vec<&str> = SilverTable::ALL
+        .map(SilverTable::name)
+        .into_iter()
+        .chain([NO_SILVER])
+        .collect();
     let text = |about: &str, pattern: &str| {
         json!({
             "description": about,
@@ -168,6 +174,10 @@ fn topics() -> Value {
                 "table": text("Bronze table: namespace.table", "^[A-Za-z0-9_]{1,100}\\.[A-Za-z0-9_]{1,100}$"),
                 "group": text("Consumer group of the informational offset commits", "\\S"),
                 "event_time_field": text("Field whose latest value each commit's summary names", "\\S"),
+                "silver": {
+                    "description": "Silver table that is made from the topic",
+                    "anyOf": [{ "enum": silver }, { "$ref": "#/$defs/variable" }],
+                },
                 "timestamp_fields": {
                     "description": "Fields that are parsed as ISO-8601 where they arrive as strings",
                     "type": "array",

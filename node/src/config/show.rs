@@ -1,10 +1,12 @@
 //! The configuration in effect, with where each value came from. Secrets are masked.
 
 use serde_json::{Map, Value as Json, json};
+use tapehouse_lake::silver::SilverTable;
 
 use super::Config;
 use super::keys::{KEYS, PROPERTIES};
 use super::secret::{MASK, is_secret_property, mask_userinfo};
+use super::topics::NO_SILVER;
 use super::values::Value;
 
 /// One line of `config show`.
@@ -71,6 +73,7 @@ pub fn json(config: &Config) -> Json {
             json!({
                 "topic": topic.topic, "table": topic.table, "group": topic.group,
                 "timestamp_fields": topic.timestamp_fields, "event_time_field": topic.event_time_field,
+                "silver": topic.silver.map_or(NO_SILVER, SilverTable::name),
             })
         })
         .collect();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tapehouse_lake::silver::SilverTable;
+
 use super::fault::{Fault, Origin, nearest};
 use super::file::{Entry, FileContent, Raw};
 
@@ -18,31 +20,45 @@ pub struct Topic {
     pub timestamp_fields: Vec<String>,
     /// Field whose latest value is a commit's event time.
     pub event_time_field: Option<String>,
+    /// Silver table that is made from the topic.
+    pub silver: Option<SilverTable>,
 }
 
-/// The three topics of market data: name, last part of table and group, timestamp fields.
-const BUILT_IN: [(&str, &str, &str, &[&str]); 3] = [
+/// The three topics of market data: name, bronze table, group, timestamp fields, silver table.
+const BUILT_IN: [(&str, &str, &str, &[&str], SilverTable); 3] = [
     (
         "raw.trades",
         "bronze.raw_trades",
         "tapehouse-bronze-trades",
         &["trade_timestamp", "event_timestamp"],
+        SilverTable::Trades,
     ),
     (
         "raw.orderbook",
         "bronze.raw_orderbook",
         "tapehouse-bronze-orderbook",
         &["snapshot_timestamp", "event_timestamp"],
+        SilverTable::OrderbookSnapshots,
     ),
     (
         "raw.marketdata",
         "bronze.raw_marketdata",
         "tapehouse-bronze-marketdata",
         &["interval_start", "interval_end", "event_timestamp"],
+        SilverTable::MarketData,
     ),
 ];
 
-pub(super) const KEYS: [&str; 5] = ["topic", "table", "group", "timestamp_fields", "event_time_field"];
+pub(super) const KEYS: [&str; 6] = [
+    "topic",
+    "table",
+    "group",
+    "timestamp_fields",
+    "event_time_field",
+    "silver",
+];
+/// Says that no silver table is made from a topic.
+pub(super) const NO_SILVER: &str = "none";
 /// More topics than this are a mistake.
 pub(super) const MAX_TOPICS: usize = 256;
 const EXAMPLE: &str = "[[topics]]\n               topic = \"raw.trades\"\n               table = \"bronze.raw_trades\"";
@@ -51,13 +67,14 @@ impl Topic {
     /// The topic `name` with its defaults: those of the three known ones, else derived from the name.
     pub fn of(name: &str) -> Self {
         let known = BUILT_IN.iter().find(|(topic, ..)| *topic == name);
-        if let Some((topic, table, group, fields)) = known {
+        if let Some((topic, table, group, fields, silver)) = known {
             return Self {
                 topic: (*topic).to_owned(),
                 table: (*table).to_owned(),
                 group: (*group).to_owned(),
                 timestamp_fields: fields.iter().map(|field| (*field).to_owned()).collect(),
                 event_time_field: Some("event_timestamp".to_owned()),
+                silver: Some(*silver),
             };
         }
         let keep = |c: char| {
@@ -74,6 +91,7 @@ impl Topic {
             group: format!("tapehouse-bronze-{name}"),
             timestamp_fields: Vec::new(),
             event_time_field: None,
+            silver: None,
         }
     }
 
@@ -122,6 +140,8 @@ pub fn read(content: &FileContent) -> (Vec<Topic>, Vec<Fault>) {
                 faults.push(twice("topic", &topic.topic).example("one [[topics]] block for each topic"));
             } else if earlier.table == topic.table {
                 faults.push(twice("table", &topic.table).example("a table of its own for each topic"));
+            } else if let Some(silver) = topic.silver.filter(|silver| earlier.silver == Some(*silver)) {
+                faults.push(twice("silver", silver.name()).example("one topic for each silver table"));
             }
         }
         topics.push(topic);
@@ -152,6 +172,7 @@ fn read_one(position: usize, item: &BTreeMap<String, Entry>, faults: &mut Vec<Fa
     let table = text("table", table_name_fault);
     let group = text("group", |group| group.is_empty().then_some("is empty"));
     let event_time_field = text("event_time_field", |field| field.is_empty().then_some("is empty"));
+    let silver = text("silver", silver_fault);
     let fields = item.get("timestamp_fields").map(|entry| match &entry.raw {
         Raw::List(fields) => fields.clone(),
         _ => {
@@ -173,6 +194,7 @@ fn read_one(position: usize, item: &BTreeMap<String, Entry>, faults: &mut Vec<Fa
         group: group.unwrap_or(defaults.group),
         timestamp_fields: fields.unwrap_or(defaults.timestamp_fields),
         event_time_field: event_time_field.or(defaults.event_time_field),
+        silver: silver.map_or(defaults.silver, |name| silver_table(&name)),
         topic: name,
     };
     Some((topic, origin))
@@ -183,6 +205,15 @@ fn topic_name_fault(name: &str) -> Option<&'static str> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let valid = !name.is_empty() && name.len() <= 249 && name.chars().all(allowed) && name != "." && name != "..";
     (!valid).then_some("must be 1 to 249 letters, digits, `.`, `_` and `-`")
+}
+
+fn silver_table(name: &str) -> Option<SilverTable> {
+    SilverTable::ALL.into_iter().find(|table| table.name() == name)
+}
+
+fn silver_fault(name: &str) -> Option<&'static str> {
+    let valid = name == NO_SILVER || silver_table(name).is_some();
+    (!valid).then_some("must be silver.trades, silver.orderbook_snapshots, silver.market_data or none")
 }
 
 fn table_name_fault(name: &str) -> Option<&'static str> {

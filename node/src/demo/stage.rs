@@ -21,7 +21,7 @@ use crate::check::{Deep, TableCheck, check};
 use crate::config::Topic;
 use crate::connect::{lake_failure, registry_failure};
 use crate::exit::Failure;
-use crate::pipeline::{Pipeline, Servers, TICK, Totals, topic_settings};
+use crate::pipeline::{Pipeline, Servers, TICK, Totals, silver_settings, topic_settings};
 use crate::view::table_name;
 
 const PARTITIONS: i32 = 4;
@@ -35,6 +35,8 @@ pub struct StageOptions {
     pub rate_per_s: f64,
     /// Seed of the generator.
     pub seed: u64,
+    /// Whether silver tables are kept too.
+    pub has_silver: bool,
     /// Where the node is asked.
     pub servers: Servers,
 }
@@ -86,6 +88,10 @@ impl Stage {
             node: "demo-1".to_owned(),
             state_dir: place.state_dir(),
             topics: topics.iter().map(topic_settings).collect::<Result<_, _>>()?,
+            silver: match options.has_silver {
+                true => silver_settings(&topics)?,
+                false => Vec::new(),
+            },
             kafka: kafka.clone(),
             registry: registry_settings,
             lake: lake_settings(&place),
@@ -172,7 +178,9 @@ impl Stage {
             .await
             .map_err(Failure::failed)?
             .map_err(Failure::failed)?;
-        let progress = catch_up(&self.pipeline, produced.produced).await?;
+        catch_up(&self.pipeline, produced.produced).await?;
+        merge_the_rest(&self.pipeline).await?;
+        let progress = self.pipeline.progress();
         let elapsed = self.started.elapsed();
         self.pipeline.stop().await;
         let lake = Lake::open_existing(lake_settings(&self.place))
@@ -202,8 +210,18 @@ impl Stage {
     }
 }
 
+/// Waits until silver has all that bronze has.
+async fn merge_the_rest(pipeline: &Pipeline) -> Result<(), Failure> {
+    let caught_up = tokio::time::timeout(CATCH_UP, pipeline.node().caught_up()).await;
+    match caught_up {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(stopped)) => Err(Failure::failed(format!("a topic stopped: {stopped}")).code(stopped.code)),
+        Err(_) => Err(Failure::failed(format!("not all rows were merged within {CATCH_UP:?}")).code("not_caught_up")),
+    }
+}
+
 /// Waits until each record produced is a row.
-async fn catch_up(pipeline: &Pipeline, produced: u64) -> Result<NodeProgress, Failure> {
+async fn catch_up(pipeline: &Pipeline, produced: u64) -> Result<(), Failure> {
     let deadline = Instant::now() + CATCH_UP;
     loop {
         let progress = pipeline.progress();
@@ -213,7 +231,7 @@ async fn catch_up(pipeline: &Pipeline, produced: u64) -> Result<NodeProgress, Fa
         });
         let rows = Totals::of(&progress).rows;
         match stopped {
-            _ if rows >= produced => return Ok(progress),
+            _ if rows >= produced => return Ok(()),
             // The broker keeps 5 MiB a partition: a node that falls behind further has lost records.
             Some(stopped) => {
                 return Err(Failure::failed(format!("a topic stopped: {stopped}"))

@@ -1,6 +1,7 @@
 //! What the demo tells at its end.
 
 use serde_json::{Value, json};
+use tapehouse_actors::{NodeProgress, SilverProgress};
 
 use super::stage::Ending;
 use crate::check::TableCheck;
@@ -12,6 +13,7 @@ use crate::pipeline::Totals;
 pub struct Summary {
     produced: u64,
     totals: Totals,
+    silver: Vec<SilverProgress>,
     seconds: f64,
     violations: Vec<String>,
     folder: String,
@@ -36,8 +38,16 @@ impl Summary {
                 totals.undecodable
             ));
         }
+        violations.extend(
+            ending
+                .progress
+                .silver
+                .iter()
+                .filter_map(|table| unaccounted(table, &ending.progress)),
+        );
         Self {
             produced: ending.produced.produced,
+            silver: ending.progress.silver.clone(),
             totals,
             seconds: ending.elapsed.as_secs_f64(),
             violations,
@@ -58,6 +68,7 @@ impl Summary {
             "bronze_rows": self.totals.rows - self.totals.undecodable,
             "quarantined": self.totals.undecodable,
             "commits": self.totals.commits,
+            "silver": self.silver.iter().map(as_json).collect::<Vec<_>>(),
             "freshness_ms": { "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0) },
             "records_per_second": self.rate(),
             "seconds": self.seconds,
@@ -88,7 +99,7 @@ impl Summary {
                 "quarantined   {} undecodable, kept as they came",
                 grouped(self.totals.undecodable)
             ),
-            format!("commits       {}", grouped(self.totals.commits)),
+            format!("commits       {} of bronze", grouped(self.totals.commits)),
             format!(
                 "freshness     p50 {}, p99 {}, max {}",
                 quantile(0.5),
@@ -102,6 +113,8 @@ impl Summary {
             ),
             format!("verify        {verdict}"),
         ];
+        let at = lines.len() - 1;
+        lines.splice(at..at, self.silver.iter().map(as_line));
         lines.extend(
             self.violations
                 .iter()
@@ -122,4 +135,48 @@ fn named(check: &TableCheck) -> Vec<String> {
         format!("{table} {}: {}", violation.invariant, violation.message)
     };
     check.report.violations.iter().map(name).collect()
+}
+
+/// Where the numbers of a silver table do not add up: each row of bronze is written, a loser, dropped or quarantined.
+fn unaccounted(table: &SilverProgress, progress: &NodeProgress) -> Option<String> {
+    let rows = &table.rows;
+    let told = rows.written + rows.deduplicated + rows.dropped + rows.quarantined;
+    let source = progress.topics.iter().find(|topic| topic.table == table.source);
+    let bronze = source.map_or(0, |topic| topic.rows_committed);
+    (rows.input != bronze || told != rows.input).then(|| {
+        format!(
+            "{}: {bronze} rows of {}, {} of them merged, {told} accounted for",
+            table.table, table.source, rows.input
+        )
+    })
+}
+
+fn as_json(table: &SilverProgress) -> Value {
+    let rows = &table.rows;
+    let quantile = |quantile| table.freshness.quantile_ms(quantile);
+    json!({
+        "table": table.table, "rows": table.table_rows, "commits": table.commits, "input": rows.input, "written": rows.written,
+        "deduplicated": rows.deduplicated, "dropped": rows.dropped, "quarantined": rows.quarantined,
+        "freshness_ms": { "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0) },
+    })
+}
+
+fn as_line(table: &SilverProgress) -> String {
+    let rows = &table.rows;
+    let quantile = |quantile| {
+        table
+            .freshness
+            .quantile_ms(quantile)
+            .map_or("-".to_owned(), |delay_ms| format!("{delay_ms} ms"))
+    };
+    format!(
+        "silver        {}: {} keys; {} deduplicated, {} dropped, {} quarantined; freshness p50 {}, p99 {}",
+        table.table.trim_start_matches("silver."),
+        grouped(table.table_rows),
+        grouped(rows.deduplicated),
+        grouped(rows.dropped),
+        grouped(rows.quarantined),
+        quantile(0.5),
+        quantile(0.99)
+    )
 }

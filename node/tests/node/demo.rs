@@ -1,8 +1,11 @@
 //! The demo, from its first line to its verdict, and the reading commands on the tables that it leaves.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::support::{Ended, command, ended_within, run, run_within, signal};
 
@@ -26,6 +29,20 @@ fn assert_adds_up(ended: &Ended) {
         "{json}"
     );
     assert!(json["records_per_second"].as_f64().unwrap() > 0.0, "{json}");
+}
+
+/// Rows by table, of the tables of one layer.
+fn rows_of(tables: &Value, layer: &str) -> BTreeMap<String, u64> {
+    let tables = tables.as_array().unwrap().iter();
+    tables
+        .map(|table| {
+            (
+                table["table"].as_str().unwrap().to_owned(),
+                table["rows"].as_u64().unwrap(),
+            )
+        })
+        .filter(|(name, _)| name.starts_with(layer))
+        .collect()
 }
 
 #[test]
@@ -56,14 +73,9 @@ fn a_short_demo_adds_up_and_its_tables_can_be_read() {
         ("ICEBERG_CATALOG_URI", catalog.as_str()),
         ("ICEBERG_WAREHOUSE_PATH", warehouse.as_str()),
     ];
-    let tables = run(folder.path(), &["tables", "-o", "json"], &env).json();
-    let rows: u64 = tables["tables"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|table| table["rows"].as_u64().unwrap())
-        .sum();
-    assert_eq!(rows, produced, "{tables}");
+    let tables = run(folder.path(), &["tables", "-o", "json"], &env).json()["tables"].clone();
+    assert_eq!(rows_of(&tables, "bronze.").values().sum::<u64>(), produced, "{tables}");
+    assert_eq!(rows_of(&tables, "silver."), rows_of(&json["silver"], ""), "{tables}");
     let verified = run(folder.path(), &["verify", "-o", "json"], &env);
     verified.assert_code(0);
     assert_eq!(verified.json()["verify"], "ok");

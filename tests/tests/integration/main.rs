@@ -22,6 +22,7 @@ mod repair;
 mod schemas;
 mod secure_kafka;
 mod secure_registry;
+mod silver;
 mod status;
 mod support;
 mod topics;

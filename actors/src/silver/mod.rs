@@ -1,0 +1,5 @@
+//! The parts of the silver merge actor.
+
+pub(crate) mod batch;
+pub(crate) mod failure;
+pub(crate) mod progress;

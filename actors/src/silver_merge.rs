@@ -1,0 +1,350 @@
+//! SilverMergeActor: keeps one silver table up with its bronze table.
+//!
+//! A watermark says "look"; what to merge is always derived from the two tables: from the offsets that silver records to those that
+//! bronze records. Whatever fails, the table is opened again and the same is derived anew.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tapehouse_core::backoff::Backoff;
+use tapehouse_core::chunk::{BronzeOffsets, next_chunk};
+use tapehouse_core::clock::now_ms;
+use tapehouse_core::merge::{MergeRequest, MergeState};
+use tapehouse_core::offsets::Ranges;
+use tapehouse_core::watermark::Watermark;
+use tapehouse_lake::commit::Committed;
+use tapehouse_lake::index::IndexSettings;
+use tapehouse_lake::silver::clean::{RULES_VERSION, clean};
+use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, MergeError, Merger, Staged};
+use tapehouse_lake::silver::source::{BronzeRows, bronze_offsets};
+use tapehouse_lake::{Lake, LoadedTable};
+use tokio::runtime::Handle;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::failure::ALERT_AT;
+use crate::pool::JobPanicked;
+use crate::progress::TopicState;
+use crate::settings::SilverSettings;
+use crate::silver::batch::Batch;
+use crate::silver::failure::SilverFailure;
+use crate::silver::progress::{SilverCell, SilverRows};
+use crate::supervisor::Shared;
+
+/// Without any watermark the tables are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
+/// Offsets merged in one commit at most: what bounds the memory of a merge.
+const MAX_OFFSETS: u64 = 200_000;
+
+/// Asks to be told when all is merged that bronze had at the time of asking.
+pub(crate) type CatchUp = oneshot::Sender<()>;
+
+/// One silver table's actor.
+pub(crate) struct SilverMerge {
+    pub(crate) shared: Shared,
+    pub(crate) settings: SilverSettings,
+    pub(crate) progress: SilverCell,
+    pub(crate) watermarks: broadcast::Receiver<Watermark>,
+    pub(crate) catch_up: mpsc::Receiver<CatchUp>,
+}
+
+/// Why there is something to do.
+enum Cause {
+    Look,
+    Asked(CatchUp),
+    Stop,
+}
+
+impl SilverMerge {
+    /// Merges until the node stops.
+    pub(crate) async fn run(mut self) {
+        let mut waiting: Vec<CatchUp> = Vec::new();
+        let mut merger = None;
+        let mut failures = 0;
+        let mut next = Cause::Look;
+        loop {
+            match next {
+                Cause::Stop => return,
+                Cause::Asked(answer) => waiting.push(answer),
+                Cause::Look => {}
+            }
+            // Whoever asked before this pass begins is answered after it.
+            while let Ok(answer) = self.catch_up.try_recv() {
+                waiting.push(answer);
+            }
+            next = match self.pass(&mut merger).await {
+                Ok(()) => {
+                    failures = 0;
+                    self.progress.set_state(TopicState::Idle);
+                    // Whoever asked may be gone.
+                    for answer in waiting.drain(..) {
+                        let _ = answer.send(());
+                    }
+                    self.cause(LOOK_EVERY).await
+                }
+                Err(failure) => {
+                    merger = None;
+                    failures += 1;
+                    let delay = self.retry(&failure, failures);
+                    self.pause(delay).await
+                }
+            };
+        }
+    }
+
+    /// Waits for a reason to look, at most so long.
+    async fn cause(&mut self, longest: Duration) -> Cause {
+        let mut stopping = self.shared.stopping.clone();
+        let longest = tokio::time::sleep(longest);
+        tokio::pin!(longest);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stop| *stop) => return Cause::Stop,
+                Some(answer) = self.catch_up.recv() => return Cause::Asked(answer),
+                watermark = self.watermarks.recv() => match watermark {
+                    Ok(watermark) if watermark.table != self.settings.source.to_string() => {}
+                    Err(RecvError::Closed) => return Cause::Stop,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {
+                        // What came meanwhile is merged in the same pass.
+                        while !matches!(self.watermarks.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+                        return Cause::Look;
+                    }
+                },
+                () = &mut longest => return Cause::Look,
+            }
+        }
+    }
+
+    /// Waits before the next attempt.
+    async fn pause(&mut self, delay: Duration) -> Cause {
+        let mut stopping = self.shared.stopping.clone();
+        tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => Cause::Stop,
+            () = tokio::time::sleep(delay) => Cause::Look,
+        }
+    }
+
+    fn retry(&self, failure: &SilverFailure, failures: u32) -> Duration {
+        let (code, table) = (failure.code(), self.settings.table.name());
+        let delay = match failure.needs_an_operator() {
+            true => Backoff::INGEST.max,
+            false => Backoff::INGEST.delay(failures - 1, rand::random()),
+        };
+        let alert = failures == ALERT_AT;
+        if alert {
+            self.shared.metrics.asset_failures.with_label_values(&[table]).inc();
+        }
+        tracing::warn!(
+            node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge", table,
+            code, error = %failure, failures, ?delay, alert,
+            "merging failed and is tried again");
+        self.progress.set_state(TopicState::Retrying {
+            code,
+            error: failure.to_string(),
+            attempt: failures,
+        });
+        delay
+    }
+
+    /// Merges all that bronze has now and silver has not.
+    async fn pass(&mut self, merger: &mut Option<Merger>) -> Result<(), SilverFailure> {
+        let Some(bronze) = self.shared.lake.load(&self.settings.source).await? else {
+            return Ok(());
+        };
+        let mut current = match merger.take() {
+            Some(merger) => merger,
+            None => self.open().await?,
+        };
+        self.progress.set_table_rows(current.live_rows());
+        let offsets = self.offsets(&current, &bronze).await?;
+        while let Some(ranges) = next_chunk(current.state(), &offsets, MAX_OFFSETS)? {
+            if *self.shared.stopping.borrow() {
+                break;
+            }
+            self.progress.set_state(TopicState::Running);
+            current = self.merge_chunk(current, &bronze, ranges).await?;
+        }
+        *merger = Some(current);
+        Ok(())
+    }
+
+    /// What bronze says of its offsets. Of former incarnations it may have to decode files.
+    async fn offsets(&self, merger: &Merger, bronze: &LoadedTable) -> Result<BronzeOffsets, SilverFailure> {
+        let (lake, bronze, cursor) = (self.shared.lake.clone(), bronze.clone(), merger.state().clone());
+        let job = move || Handle::current().block_on(bronze_offsets(&lake, &bronze, &cursor, None));
+        Ok(blocking(job).await??)
+    }
+
+    async fn open(&self) -> Result<Merger, SilverFailure> {
+        let started = Instant::now();
+        let settings = &self.shared.settings;
+        let (lake, table) = (self.shared.lake.clone(), self.settings.table);
+        let name = table.name();
+        let state = MergeState::new(&settings.cluster, self.settings.source.to_string(), RULES_VERSION);
+        let index = IndexSettings::new(settings.state_dir.join("state").join("index").join(name));
+        let job = move || Handle::current().block_on(Merger::open(&lake, &KeyedTable::of(table), &state, index));
+        let merger = blocking(job).await??;
+        tracing::info!(
+            node = settings.node,
+            actor = "silver_merge",
+            table = name,
+            rows = merger.live_rows(),
+            files = merger.data_files(),
+            seconds = started.elapsed().as_secs_f64(),
+            "opened"
+        );
+        Ok(merger)
+    }
+
+    /// Merges these ranges in one commit.
+    async fn merge_chunk(
+        &self,
+        merger: Merger,
+        bronze: &LoadedTable,
+        ranges: BTreeMap<i32, Ranges>,
+    ) -> Result<Merger, SilverFailure> {
+        let started = Instant::now();
+        let cleaning = Cleaning {
+            lake: self.shared.lake.clone(),
+            bronze: bronze.clone(),
+            settings: self.settings.clone(),
+            ranges: ranges.clone(),
+        };
+        let job = move || {
+            let batch = Handle::current().block_on(cleaning.run())?;
+            let rows: Vec<KeyedRows<'_>> = batch.keyed().collect();
+            let plan = merger.plan(&rows)?;
+            let files = merger.encode(&plan, &rows)?;
+            Ok::<_, SilverFailure>((merger, batch, plan, files))
+        };
+        let (mut merger, batch, plan, files) = blocking(job).await??;
+        let rows = batch.rows(&plan);
+        let request = MergeRequest {
+            owner: self.shared.settings.cluster.clone(),
+            source: self.settings.source.to_string(),
+            rules: RULES_VERSION,
+            ranges,
+        };
+        let summary = batch.summary(&rows, &self.shared);
+        let staged = merger.stage(plan, files, request, summary).await?;
+        let replaced = staged.replaced();
+        let Some(committed) = self.commit_until_certain(&merger, &staged).await? else {
+            // Another node has merged them: what it wrote is not in this index.
+            let commits = &self.shared.metrics.commits;
+            commits
+                .with_label_values(&[self.settings.table.name(), "already_committed"])
+                .inc();
+            return self.open().await;
+        };
+        let job = move || merger.follow(&staged, &committed).map(|()| (merger, committed));
+        let (merger, committed) = blocking(job).await??;
+        self.published(
+            &merger,
+            &committed,
+            &Merged {
+                rows,
+                batch,
+                replaced,
+                started,
+            },
+        );
+        Ok(merger)
+    }
+
+    /// Repeats what may heal by itself, for ever: the files stay valid, and the commit id keeps them from being committed twice.
+    async fn commit_until_certain(&self, merger: &Merger, staged: &Staged) -> Result<Option<Committed>, SilverFailure> {
+        let table = self.settings.table.name();
+        let mut failures = 0;
+        loop {
+            self.shared.clock.hold().await;
+            match merger.commit(staged).await {
+                Err(MergeError::Commit(error)) if error.is_retryable() => {
+                    failures += 1;
+                    let failure = SilverFailure::Merge(MergeError::Commit(error));
+                    let delay = self.retry(&failure, failures);
+                    tokio::time::sleep(delay).await;
+                }
+                Err(error) => {
+                    self.shared.metrics.commits.with_label_values(&[table, "refused"]).inc();
+                    return Err(error.into());
+                }
+                Ok(committed) => return Ok(committed),
+            }
+        }
+    }
+
+    /// Everything that follows a commit, none of which correctness depends on.
+    fn published(&self, merger: &Merger, committed: &Committed, merged: &Merged) {
+        let (table, metrics) = (self.settings.table.name(), &self.shared.metrics);
+        let Merged {
+            rows,
+            batch,
+            replaced,
+            started,
+        } = merged;
+        let visible_ms = now_ms();
+        metrics.commits.with_label_values(&[table, "committed"]).inc();
+        let conflicts = u64::from(committed.attempts.saturating_sub(1));
+        metrics.commit_conflicts.with_label_values(&[table]).inc_by(conflicts);
+        metrics
+            .asset_seconds
+            .with_label_values(&[table])
+            .observe(started.elapsed().as_secs_f64());
+        metrics
+            .last_commit
+            .with_label_values(&[table])
+            .set(visible_ms as f64 / 1e3);
+        let live = merger.live_rows();
+        metrics
+            .table_rows
+            .with_label_values(&[table])
+            .set(i64::try_from(live).unwrap_or(i64::MAX));
+        metrics.merged(table, rows, batch.rules());
+        let freshness = metrics.freshness_seconds.with_label_values(&[table]);
+        let delays = batch.produced_at().delays_ms(visible_ms);
+        delays.for_each(|(delay_ms, _)| freshness.observe(delay_ms as f64 / 1e3));
+        self.progress.set_table_rows(live);
+        self.progress.committed(rows, visible_ms, batch.produced_at());
+        tracing::debug!(
+            node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge", table,
+            snapshot_id = committed.snapshot_id, input = rows.input, written = rows.written, deduplicated = rows.deduplicated,
+            dropped = rows.dropped, quarantined = rows.quarantined, replaced,
+            ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "merged");
+    }
+}
+
+/// A merge that is in the table.
+struct Merged {
+    rows: SilverRows,
+    batch: Batch,
+    replaced: u64,
+    started: Instant,
+}
+
+/// Reading and cleaning the rows of some ranges.
+struct Cleaning {
+    lake: Lake,
+    bronze: LoadedTable,
+    settings: SilverSettings,
+    ranges: BTreeMap<i32, Ranges>,
+}
+
+impl Cleaning {
+    async fn run(self) -> Result<Batch, SilverFailure> {
+        let SilverSettings { table, rules, .. } = &self.settings;
+        let mut batch = Batch::default();
+        let mut rows = BronzeRows::of(&self.lake, &self.bronze, table.source_columns(), self.ranges).await?;
+        while let Some(read) = rows.next().await? {
+            batch.seen(&read);
+            batch.add(clean(*table, rules, &read)?);
+        }
+        Ok(batch)
+    }
+}
+
+/// Runs what reads files and decodes on a thread of its own. Merges do not wait for the CPU pool, nor does ingest for merges.
+async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, JobPanicked> {
+    let done = tokio::task::spawn_blocking(job).await;
+    done.map_err(|error| JobPanicked(error.to_string()))
+}
