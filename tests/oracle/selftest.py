@@ -212,5 +212,70 @@ class Completeness(unittest.TestCase):
         self.assertEqual(self.lake.judge(*both, "--covered")[0], 0)
 
 
+TRADE = pa.schema([("trade_id", pa.string()), ("symbol", pa.string()), ("price", pa.float64()), ("quantity", pa.float64()), ("side", pa.string()),
+                   ("trader_id", pa.string()), ("exchange", pa.string()), ("trade_timestamp", pa.timestamp("us", "UTC")),
+                   ("event_timestamp", pa.timestamp("us", "UTC"))])
+PLACE = [("topic_incarnation", pa.int32()), ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64())]
+BRONZE = pa.schema([*TRADE, *PLACE, ("kafka_timestamp", pa.timestamp("us", "UTC")), ("decode_error", pa.string())])
+SILVER = pa.schema([*TRADE, ("trade_date", pa.date32()), ("needs_review", pa.bool_()), *PLACE])
+# 23:30 in New York on 7 July, the next day in UTC.
+LATE = datetime.datetime(2026, 7, 8, 3, 30, tzinfo=datetime.timezone.utc)
+
+
+def trade(offset, trade_id, price, event_s, **others):
+    row = dict(trade_id=trade_id, symbol=" aapl ", price=price, quantity=1.0, side="buy", trader_id="X", exchange="N", trade_timestamp=LATE,
+               event_timestamp=LATE + datetime.timedelta(seconds=event_s), topic_incarnation=0, kafka_partition=0, kafka_offset=offset,
+               kafka_timestamp=LATE, decode_error=None)
+    return {**row, **others}
+
+
+def silver(offset, trade_id, price, event_s, **others):
+    """The same as silver has it."""
+    row = {**trade(offset, trade_id, price, event_s), "symbol": "AAPL", "side": "BUY", "trade_date": datetime.date(2026, 7, 7), "needs_review": False}
+    return {name: value for name, value in {**row, **others}.items() if name in SILVER.names}
+
+
+class SilverOracle(unittest.TestCase):
+    RECEIVED = [
+        trade(0, "T001", 150.25, 0), trade(1, "T001", 150.30, 5), trade(2, "T001", 149.0, 3), trade(3, None, 1.0, 0), trade(4, "", 1.0, 0),
+        trade(5, "T002", None, 0), trade(6, "T003", 1.0, 0, side="hold"), trade(7, "T004", -1.0, 0), trade(8, None, None, 0, decode_error="truncated"),
+        trade(9, "T005", 1.0, 7), trade(10, "T005", 2.0, 7), trade(11, "T006", float("nan"), 0),
+        trade(12, "T007", 1.0, 0, trade_timestamp=LATE + datetime.timedelta(days=2)),
+    ]
+    RIGHT = [silver(1, "T001", 150.30, 5), silver(5, "T002", 0.0, 0, needs_review=True), silver(10, "T005", 2.0, 7)]
+
+    def judge(self, rows):
+        with tempfile.TemporaryDirectory() as folder:
+            catalog = SqlCatalog("default", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
+            for name, schema, content in (("bronze.raw_trades", BRONZE, self.RECEIVED), ("silver.trades", SILVER, rows)):
+                catalog.create_namespace(name.partition(".")[0])
+                catalog.create_table(name, schema).append(pa.Table.from_pylist(content, schema=schema))
+            done = subprocess.run([sys.executable, os.path.join(HERE, "silver.py"), f"{folder}/catalog.db"], capture_output=True, text=True, check=False)
+            self.assertTrue(done.stdout, done.stderr)
+            return done.returncode, " | ".join(violation["check"] for violation in json.loads(done.stdout)["violations"])
+
+    def test_the_fold_passes(self):
+        self.assertEqual(self.judge(self.RIGHT), (0, ""))
+
+    def test_what_is_not_the_fold_is_blamed(self):
+        first, second, third = self.RIGHT
+        both, surplus, missing = ("missing", "surplus"), ("surplus",), ("missing",)
+        for rows, blamed in (
+            ([silver(2, "T001", 149.0, 3), second, third], both),
+            ([first, second, silver(9, "T005", 1.0, 7)], both),
+            ([first, first, second, third], surplus),
+            ([first, second], missing),
+            ([*self.RIGHT, silver(3, "", 1.0, 0)], surplus),
+            ([{**first, "trade_date": datetime.date(2026, 7, 8)}, second, third], both),
+            ([{**first, "symbol": " aapl "}, second, third], both),
+            ([first, {**second, "needs_review": False}, third], both),
+        ):
+            code, checks = self.judge(rows)
+            self.assertEqual(code, 3, rows)
+            for reader in ("found", "by_pyiceberg"):
+                for what in ("missing", "surplus"):
+                    self.assertEqual(f"{what}, {reader}" in checks, what in blamed, (checks, rows))
+
+
 if __name__ == "__main__":
     unittest.main()
