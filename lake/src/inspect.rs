@@ -88,6 +88,8 @@ impl LoadedTable {
         };
         let (state, state_error) = match self.stream_state() {
             Ok(state) => (Some(state), None),
+            // Merged from another table: what it records is no offset of Kafka's.
+            Err(_) if self.merge_state().is_ok() => (None, None),
             Err(error) => (None, Some(error.to_string())),
         };
         TableSummary {

@@ -64,6 +64,12 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
                 .code("no_such_table")
                 .hint("`tapehouse tables` lists them"));
         };
+        if table.merge_state().is_ok() {
+            return Err(Failure::failed(format!(
+                "{name} is merged from another table, and only bronze tables can be verified yet"
+            ))
+            .hint("without --table all bronze tables are verified"));
+        }
         let live = Live::on_stderr();
         let line = live.line();
         let label = name.to_string();

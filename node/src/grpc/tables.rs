@@ -77,6 +77,8 @@ fn described(table: &LoadedTable) -> v1::GetTableResponse {
     });
     let (state, state_error) = match table.stream_state() {
         Ok(state) => (Some(state), None),
+        // Merged from another table: what it records is no offset of Kafka's.
+        Err(_) if table.merge_state().is_ok() => (None, None),
         Err(error) => (None, Some(error.to_string())),
     };
     let snapshots = table.history(SNAPSHOTS_MAX).into_iter().map(|snapshot| v1::Snapshot {
