@@ -68,6 +68,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
             return Err(Failure::failed(format!(
                 "{name} is merged from another table, and only bronze tables can be verified yet"
             ))
+            .code("invalid_argument")
             .hint("without --table all bronze tables are verified"));
         }
         let live = Live::on_stderr();
