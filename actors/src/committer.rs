@@ -106,10 +106,7 @@ impl Committer {
                 ..
             }) => {
                 count("committed");
-                self.metrics
-                    .commit_conflicts
-                    .with_label_values(&[&table])
-                    .inc_by(u64::from(attempts.saturating_sub(1)));
+                self.metrics.conflicts(&table, attempts);
                 self.published(staged, snapshot_id, &committed, started);
                 failpoint::reach("before_acknowledge");
                 Ok(())
@@ -202,15 +199,7 @@ impl Committer {
                 .inc_by(*count);
         }
         self.notices.committed(topic, &name, &staged.undecodable);
-        self.metrics
-            .last_commit
-            .with_label_values(&[&name])
-            .set(visible_ms as f64 / 1e3);
-        let freshness = self.metrics.freshness_seconds.with_label_values(&[&name]);
-        staged
-            .produced_at
-            .delays_ms(visible_ms)
-            .for_each(|(delay_ms, _)| freshness.observe(delay_ms as f64 / 1e3));
+        self.metrics.visible(&name, visible_ms, &staged.produced_at);
         let delays = staged.produced_at.delays_ms(visible_ms);
         self.progress.committed(staged.rows, undecodable, visible_ms, delays);
         let commit_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -7,6 +7,7 @@ use prometheus::{
     Counter, CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use tapehouse_core::codes;
+use tapehouse_core::freshness::ProducedAt;
 
 use crate::silver::batch::Action;
 use crate::silver::progress::SilverRows;
@@ -181,6 +182,20 @@ impl Metrics {
             let labels = [table, action.label(), *rule];
             self.silver.rules.with_label_values(&labels).inc_by(*count);
         }
+    }
+
+    /// Counts the attempts of a commit that lost a race.
+    pub(crate) fn conflicts(&self, table: &str, attempts: u32) {
+        let lost = u64::from(attempts.saturating_sub(1));
+        self.commit_conflicts.with_label_values(&[table]).inc_by(lost);
+    }
+
+    /// Notes that records are visible since `at_ms`, milliseconds since 1970-01-01 UTC.
+    pub(crate) fn visible(&self, table: &str, at_ms: i64, produced: &ProducedAt) {
+        self.last_commit.with_label_values(&[table]).set(at_ms as f64 / 1e3);
+        let freshness = self.freshness_seconds.with_label_values(&[table]);
+        let delays = produced.delays_ms(at_ms);
+        delays.for_each(|(delay_ms, _)| freshness.observe(delay_ms as f64 / 1e3));
     }
 
     /// The waiting time of one mailbox.

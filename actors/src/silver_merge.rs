@@ -59,7 +59,7 @@ impl SilverMerge {
     /// Merges until the node stops.
     pub(crate) async fn run(mut self) {
         let mut waiting: Vec<CatchUp> = Vec::new();
-        let mut merger = None;
+        let mut open = None;
         let mut failures = 0;
         let mut next = Cause::Look;
         loop {
@@ -72,7 +72,7 @@ impl SilverMerge {
             while let Ok(answer) = self.catch_up.try_recv() {
                 waiting.push(answer);
             }
-            next = match self.pass(&mut merger).await {
+            next = match self.pass(&mut open).await {
                 Ok(()) => {
                     failures = 0;
                     self.progress.set_state(TopicState::Idle);
@@ -80,10 +80,10 @@ impl SilverMerge {
                     for answer in waiting.drain(..) {
                         let _ = answer.send(());
                     }
-                    self.cause(LOOK_EVERY).await
+                    self.cause().await
                 }
                 Err(failure) => {
-                    merger = None;
+                    open = None;
                     failures += 1;
                     let delay = self.retry(&failure, failures);
                     self.pause(delay).await
@@ -92,10 +92,10 @@ impl SilverMerge {
         }
     }
 
-    /// Waits for a reason to look, at most so long.
-    async fn cause(&mut self, longest: Duration) -> Cause {
+    /// Waits for a reason to look.
+    async fn cause(&mut self) -> Cause {
         let mut stopping = self.shared.stopping.clone();
-        let longest = tokio::time::sleep(longest);
+        let longest = tokio::time::sleep(LOOK_EVERY);
         tokio::pin!(longest);
         loop {
             tokio::select! {
@@ -148,31 +148,36 @@ impl SilverMerge {
     }
 
     /// Merges all that bronze has now and silver has not.
-    async fn pass(&mut self, merger: &mut Option<Merger>) -> Result<(), SilverFailure> {
+    async fn pass(&mut self, open: &mut Option<Open>) -> Result<(), SilverFailure> {
         let Some(bronze) = self.shared.lake.load(&self.settings.source).await? else {
             return Ok(());
         };
-        let mut current = match merger.take() {
-            Some(merger) => merger,
-            None => self.open().await?,
+        let (mut merger, known) = match open.take() {
+            Some(open) => (open.merger, Some(open.offsets)),
+            None => (self.open().await?, None),
         };
-        self.progress.set_table_rows(current.live_rows());
-        let offsets = self.offsets(&current, &bronze).await?;
-        while let Some(ranges) = next_chunk(current.state(), &offsets, MAX_OFFSETS)? {
+        self.progress.set_table_rows(merger.live_rows());
+        let offsets = self.offsets(&merger, &bronze, known).await?;
+        while let Some(ranges) = next_chunk(merger.state(), &offsets, MAX_OFFSETS)? {
             if *self.shared.stopping.borrow() {
                 break;
             }
             self.progress.set_state(TopicState::Running);
-            current = self.merge_chunk(current, &bronze, ranges).await?;
+            merger = self.merge_chunk(merger, &bronze, ranges).await?;
         }
-        *merger = Some(current);
+        *open = Some(Open { merger, offsets });
         Ok(())
     }
 
-    /// What bronze says of its offsets. Of former incarnations it may have to decode files.
-    async fn offsets(&self, merger: &Merger, bronze: &LoadedTable) -> Result<BronzeOffsets, SilverFailure> {
+    /// What bronze says of its offsets. Of former incarnations it may have to decode files, where `known` does not say it.
+    async fn offsets(
+        &self,
+        merger: &Merger,
+        bronze: &LoadedTable,
+        known: Option<BronzeOffsets>,
+    ) -> Result<BronzeOffsets, SilverFailure> {
         let (lake, bronze, cursor) = (self.shared.lake.clone(), bronze.clone(), merger.state().clone());
-        let job = move || Handle::current().block_on(bronze_offsets(&lake, &bronze, &cursor, None));
+        let job = move || Handle::current().block_on(bronze_offsets(&lake, &bronze, &cursor, known.as_ref()));
         Ok(blocking(job).await??)
     }
 
@@ -285,25 +290,18 @@ impl SilverMerge {
         } = merged;
         let visible_ms = now_ms();
         metrics.commits.with_label_values(&[table, "committed"]).inc();
-        let conflicts = u64::from(committed.attempts.saturating_sub(1));
-        metrics.commit_conflicts.with_label_values(&[table]).inc_by(conflicts);
+        metrics.conflicts(table, committed.attempts);
         metrics
             .asset_seconds
             .with_label_values(&[table])
             .observe(started.elapsed().as_secs_f64());
-        metrics
-            .last_commit
-            .with_label_values(&[table])
-            .set(visible_ms as f64 / 1e3);
+        metrics.visible(table, visible_ms, batch.produced_at());
         let live = merger.live_rows();
         metrics
             .table_rows
             .with_label_values(&[table])
             .set(i64::try_from(live).unwrap_or(i64::MAX));
         metrics.merged(table, rows, batch.rules());
-        let freshness = metrics.freshness_seconds.with_label_values(&[table]);
-        let delays = batch.produced_at().delays_ms(visible_ms);
-        delays.for_each(|(delay_ms, _)| freshness.observe(delay_ms as f64 / 1e3));
         self.progress.set_table_rows(live);
         self.progress.committed(rows, visible_ms, batch.produced_at());
         tracing::debug!(
@@ -312,6 +310,13 @@ impl SilverMerge {
             dropped = rows.dropped, quarantined = rows.quarantined, replaced,
             ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "merged");
     }
+}
+
+/// What is kept from one pass to the next.
+struct Open {
+    merger: Merger,
+    /// What bronze said last; of a cursor that went back it would say too little.
+    offsets: BronzeOffsets,
 }
 
 /// A merge that is in the table.

@@ -7,7 +7,7 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use futures::TryStreamExt as _;
 use iceberg::io::FileIO;
-use iceberg::spec::{ManifestContentType, ManifestEntryRef, PrimitiveLiteral, Schema};
+use iceberg::spec::{Datum, ManifestContentType, ManifestEntryRef, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector};
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
@@ -18,6 +18,7 @@ use tapehouse_core::offsets::{Offset, PartitionId, Ranges};
 
 use crate::commit::keys;
 use crate::error::LakeError;
+use crate::files::whole_number;
 use crate::lake::Lake;
 use crate::ranged::{RangedFile, ReadError};
 use crate::table::{LoadedTable, read_manifest};
@@ -162,11 +163,7 @@ fn admits(entry: &ManifestEntryRef, schema: &Schema, wanted: Coordinate) -> bool
         let Some(id) = schema.field_id_by_name(name) else {
             return true;
         };
-        let bound = |datum: Option<&iceberg::spec::Datum>| match datum?.literal() {
-            PrimitiveLiteral::Int(number) => Some(i64::from(*number)),
-            PrimitiveLiteral::Long(number) => Some(*number),
-            _ => None,
-        };
+        let bound = |datum: Option<&Datum>| whole_number(datum?);
         bound(file.lower_bounds().get(&id)).is_none_or(|lower| lower <= value)
             && bound(file.upper_bounds().get(&id)).is_none_or(|upper| value <= upper)
     })
@@ -287,13 +284,16 @@ impl Look<'_> {
 
 /// The leaf of a column, found by Iceberg's field id, else by name.
 pub(crate) fn leaf(parquet: &SchemaDescriptor, schema: &Schema, name: &str) -> Option<usize> {
-    let id = schema.field_id_by_name(name)?;
-    let by_id = parquet.columns().iter().position(|column| {
-        let info = column.self_type().get_basic_info();
-        info.has_id() && info.id() == id
-    });
-    by_id.or_else(|| {
+    leaf_of_id(parquet, schema.field_id_by_name(name)?).or_else(|| {
         let mut columns = parquet.columns().iter();
         columns.position(|column| column.path().string() == name)
+    })
+}
+
+/// The leaf of the column with Iceberg's field id `id`.
+pub(crate) fn leaf_of_id(parquet: &SchemaDescriptor, id: i32) -> Option<usize> {
+    parquet.columns().iter().position(|column| {
+        let info = column.self_type().get_basic_info();
+        info.has_id() && info.id() == id
     })
 }

@@ -86,12 +86,7 @@ impl LoadedTable {
             None => Some(0),
             Some(last) => last.summary.get(key).and_then(|text| text.parse().ok()),
         };
-        let (state, state_error) = match self.stream_state() {
-            Ok(state) => (Some(state), None),
-            // Merged from another table: what it records is no offset of Kafka's.
-            Err(_) if self.merge_state().is_ok() => (None, None),
-            Err(error) => (None, Some(error.to_string())),
-        };
+        let (state, state_error) = self.consumed();
         TableSummary {
             table: self.ident().to_string(),
             location: metadata.location().to_owned(),
@@ -113,6 +108,15 @@ impl LoadedTable {
             last_commit,
             state,
             state_error,
+        }
+    }
+
+    /// How far the table has consumed its topic, or why that is not known; neither of a table that is merged from another one.
+    pub fn consumed(&self) -> (Option<StreamState>, Option<String>) {
+        match self.stream_state() {
+            Ok(state) => (Some(state), None),
+            Err(_) if self.merge_state().is_ok() => (None, None),
+            Err(error) => (None, Some(error.to_string())),
         }
     }
 

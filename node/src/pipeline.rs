@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::Registry;
+use serde_json::{Value, json};
 use tapehouse_actors::{
-    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, SilverSettings, StartError, StopReport, TopicProgress,
-    TopicSettings, TopicState,
+    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, SilverProgress, SilverSettings, StartError, StopReport,
+    TopicProgress, TopicSettings, TopicState,
 };
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::freshness::DelayQuantiles;
@@ -245,6 +246,17 @@ fn stopped_partitions(topic: &TopicProgress) -> Vec<String> {
     stopped
         .map(|stopped| format!("{}: stopped: [{}] {}", topic.topic, stopped.code, stopped.message))
         .collect()
+}
+
+/// A silver table's progress, for programs.
+pub fn silver_as_json(table: &SilverProgress) -> Value {
+    let rows = &table.rows;
+    let quantile = |quantile| table.freshness.quantile_ms(quantile);
+    json!({
+        "table": table.table, "source": table.source, "rows": table.table_rows, "commits": table.commits, "input": rows.input,
+        "written": rows.written, "deduplicated": rows.deduplicated, "dropped": rows.dropped, "quarantined": rows.quarantined,
+        "freshness_ms": { "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0) },
+    })
 }
 
 /// Sums over a node's topics.

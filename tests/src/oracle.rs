@@ -104,13 +104,7 @@ impl Site {
     pub fn demand(&self, topic: &Topic, rows: Option<u64>) -> Result<Judgement, Error> {
         let judgement = self.judge(topic, rows)?;
         for (what, verdict) in [("oracle", &judgement.oracle), ("tapehouse verify", &judgement.verify)] {
-            if !verdict.violations.is_empty() {
-                return Err(Error::Violated {
-                    what: format!("{what}, table {}:", topic.table),
-                    violations: verdict.violations.iter().take(QUOTED).cloned().collect(),
-                    site: self.folder().to_owned(),
-                });
-            }
+            self.holds(verdict, format!("{what}, table {}:", topic.table))?;
         }
         Ok(judgement)
     }
@@ -128,14 +122,19 @@ impl Site {
         let answer = run(oracle)?.expect(&JUDGED)?.json()?;
         let violations = answer["violations"].clone();
         let verdict = Verdict::of(answer, &violations);
-        if verdict.violations.is_empty() {
-            return Ok(());
+        self.holds(&verdict, format!("oracle, table {}:", topic.table))
+    }
+
+    /// Demands that a verdict on `what` names no violation.
+    fn holds(&self, verdict: &Verdict, what: String) -> Result<(), Error> {
+        match verdict.violations.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Violated {
+                what,
+                violations: verdict.violations.iter().take(QUOTED).cloned().collect(),
+                site: self.folder().to_owned(),
+            }),
         }
-        Err(Error::Violated {
-            what: format!("oracle, table {}:", topic.table),
-            violations: verdict.violations.into_iter().take(QUOTED).collect(),
-            site: self.folder().to_owned(),
-        })
     }
 
     /// Asks the oracle whether the silver tables are the fold of their bronze tables, and demands it; figures by table.
@@ -148,14 +147,8 @@ impl Site {
         let answer = run(oracle)?.expect(&JUDGED)?.json()?;
         let violations = answer["violations"].clone();
         let verdict = Verdict::of(answer, &violations);
-        if verdict.violations.is_empty() {
-            return Ok(verdict.answer["tables"].clone());
-        }
-        Err(Error::Violated {
-            what: "oracle, silver tables:".to_owned(),
-            violations: verdict.violations.into_iter().take(QUOTED).collect(),
-            site: self.folder().to_owned(),
-        })
+        self.holds(&verdict, "oracle, silver tables:".to_owned())?;
+        Ok(verdict.answer["tables"].clone())
     }
 
     /// Rows of SQL queries in DuckDB, where `t` is the table.

@@ -12,6 +12,7 @@ use iceberg::{Error, ErrorKind};
 pub use encoder::{EncodedFile, FileEncoder, FileError, write_file, write_file_in};
 pub use layout::FileLayout;
 pub use position_deletes::{read_position_deletes, write_position_deletes};
+pub(crate) use stats::whole_number;
 
 /// Who made a file, as its footer says.
 const CREATED_BY: &str = concat!("tapehouse ", env!("CARGO_PKG_VERSION"));

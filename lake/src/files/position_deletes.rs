@@ -7,26 +7,30 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use bytes::Bytes;
+use futures::TryStreamExt as _;
 use iceberg::io::FileIO;
 use iceberg::metadata_columns::{RESERVED_FIELD_ID_DELETE_FILE_PATH, RESERVED_FIELD_ID_DELETE_FILE_POS};
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum};
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY, ProjectionMask};
 use parquet::basic::Encoding;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use roaring::RoaringBitmap;
 use uuid::Uuid;
 
 use super::{CREATED_BY, FileError, described};
 use crate::error::LakeError;
+use crate::find::leaf_of_id;
+use crate::ranged::{RangedFile, ReadError};
 use crate::storage::Batch;
 
 /// Columns as the format names them.
 const FILE_PATH: &str = "file_path";
 const POS: &str = "pos";
+/// Rows of a delete file that are read at once.
+const BATCH_ROWS: usize = 65_536;
 
 static ARROW_SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     let field = |name: &str, data_type, id: i32| {
@@ -110,41 +114,50 @@ pub async fn write_position_deletes(
     described(&builder).map_err(|error| failed()(error).into())
 }
 
-/// Reads the positions that the delete file `deletes` has for the data file at `data_file`.
+/// The positions that the delete file `deletes` names of the data file at `data_file`, in the file's order.
 ///
 /// # Errors
 /// When the file cannot be read, or is no position delete file.
-pub async fn read_position_deletes(
-    io: &FileIO,
-    deletes: &DataFile,
-    data_file: &str,
-) -> Result<RoaringBitmap, LakeError> {
-    let path = deletes.file_path();
-    let failed = || LakeError::iceberg(format!("reading {path}"));
-    let bytes = io.new_input(path).map_err(failed())?.read().await.map_err(failed())?;
-    positions(bytes, data_file).map_err(|source| LakeError::Parquet {
-        path: path.to_owned(),
-        source,
-    })
+pub async fn read_position_deletes(io: &FileIO, deletes: &DataFile, data_file: &str) -> Result<Vec<u64>, LakeError> {
+    let positions = positions(io, deletes, data_file).await;
+    positions.map_err(|error| error.of_file(deletes.file_path()))
 }
 
-fn positions(file: Bytes, data_file: &str) -> Result<RoaringBitmap, ParquetError> {
+async fn positions(io: &FileIO, deletes: &DataFile, data_file: &str) -> Result<Vec<u64>, ReadError> {
+    let input = RangedFile::open(io, deletes.file_path(), deletes.file_size_in_bytes()).await?;
     // Paths as plain strings, whatever the writer had.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?.build()?;
-    let mut positions = RoaringBitmap::new();
-    for rows in reader {
-        let rows = rows?;
-        let typed = |name: &str| ParquetError::General(format!("no column {name} as position deletes have it"));
-        let column = |name: &str| rows.column_by_name(name).ok_or_else(|| typed(name));
-        let paths = column(FILE_PATH)?
-            .as_string_opt::<i32>()
-            .ok_or_else(|| typed(FILE_PATH))?;
-        let of_rows = column(POS)?.as_primitive_opt::<Int64Type>().ok_or_else(|| typed(POS))?;
-        for row in (0..rows.num_rows()).filter(|row| paths.value(*row) == data_file) {
-            let position = u32::try_from(of_rows.value(row));
-            positions.insert(position.map_err(|_| typed(POS))?);
-        }
+    let builder = ParquetRecordBatchStreamBuilder::new_with_options(input, options).await?;
+    let parquet = builder.parquet_schema();
+    let column = |id: i32, name: &str| {
+        let found =
+            leaf_of_id(parquet, id).or_else(|| parquet.columns().iter().position(|column| column.name() == name));
+        found.ok_or_else(|| ParquetError::General(format!("a position delete file without column {name}")))
+    };
+    let paths_at = column(RESERVED_FIELD_ID_DELETE_FILE_PATH, FILE_PATH)?;
+    let positions_at = column(RESERVED_FIELD_ID_DELETE_FILE_POS, POS)?;
+    let mask = ProjectionMask::leaves(parquet, [paths_at, positions_at]);
+    let mut batches = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+    let mut positions = Vec::new();
+    while let Some(batch) = batches.try_next().await? {
+        take(&batch, paths_at < positions_at, data_file, &mut positions)?;
     }
     Ok(positions)
+}
+
+fn take(batch: &RecordBatch, is_path_first: bool, path: &str, positions: &mut Vec<u64>) -> Result<(), ParquetError> {
+    let typed = || ParquetError::General("a position delete file with columns of other types".to_owned());
+    let (paths, found) = match is_path_first {
+        true => (batch.column(0), batch.column(1)),
+        false => (batch.column(1), batch.column(0)),
+    };
+    let paths = paths.as_string_opt::<i32>().ok_or_else(typed)?;
+    let found = found.as_primitive_opt::<Int64Type>().ok_or_else(typed)?;
+    for (deleted, position) in paths.iter().zip(found.iter()) {
+        if deleted == Some(path) {
+            let position = position.and_then(|position| u64::try_from(position).ok());
+            positions.push(position.ok_or_else(typed)?);
+        }
+    }
+    Ok(())
 }

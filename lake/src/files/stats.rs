@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use iceberg::spec::{Datum, PrimitiveType, Schema, Type};
+use iceberg::spec::{Datum, PrimitiveLiteral, PrimitiveType, Schema, Type};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
@@ -98,6 +98,15 @@ fn bounds(statistics: &Statistics, schema: &Schema, id: i32) -> Option<(Datum, D
             };
             Some((datum(*values.min_opt()?)?, datum(*values.max_opt()?)?))
         }
+        _ => None,
+    }
+}
+
+/// A bound of an integer column.
+pub(crate) fn whole_number(bound: &Datum) -> Option<i64> {
+    match bound.literal() {
+        PrimitiveLiteral::Int(number) => Some(i64::from(*number)),
+        PrimitiveLiteral::Long(number) => Some(*number),
         _ => None,
     }
 }

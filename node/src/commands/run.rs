@@ -13,7 +13,7 @@ use crate::config::{Config, ConfigError, Fault, Part, Topic, risks};
 use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_client, registry_failure};
 use crate::console::{Live, OutputFormat, Style, grouped, logs, print, print_json};
 use crate::exit::{Exit, Failure, chain};
-use crate::pipeline::{Pipeline, Servers, TICK, Totals, node_settings, silver_settings};
+use crate::pipeline::{Pipeline, Servers, TICK, Totals, node_settings, silver_as_json, silver_settings};
 use crate::process::Usage;
 use crate::push::{PushError, Pusher};
 use crate::signals::StopSignals;
@@ -328,14 +328,6 @@ fn show(progress: &NodeProgress, elapsed: Duration, output: OutputFormat) {
         grouped(rate),
         grouped(totals.commits)
     ));
-}
-
-fn silver_as_json(table: &SilverProgress) -> Value {
-    let rows = &table.rows;
-    json!({
-        "table": table.table, "source": table.source, "rows": table.table_rows, "commits": table.commits, "input": rows.input,
-        "written": rows.written, "deduplicated": rows.deduplicated, "dropped": rows.dropped, "quarantined": rows.quarantined,
-    })
 }
 
 fn silver_line(table: &SilverProgress) -> String {

@@ -6,7 +6,7 @@ use tapehouse_actors::{NodeProgress, SilverProgress};
 use super::stage::Ending;
 use crate::check::TableCheck;
 use crate::console::{Style, grouped};
-use crate::pipeline::Totals;
+use crate::pipeline::{Totals, silver_as_json};
 
 /// The numbers of one demo.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Summary {
             "bronze_rows": self.totals.rows - self.totals.undecodable,
             "quarantined": self.totals.undecodable,
             "commits": self.totals.commits,
-            "silver": self.silver.iter().map(as_json).collect::<Vec<_>>(),
+            "silver": self.silver.iter().map(silver_as_json).collect::<Vec<_>>(),
             "freshness_ms": { "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0) },
             "records_per_second": self.rate(),
             "seconds": self.seconds,
@@ -148,16 +148,6 @@ fn unaccounted(table: &SilverProgress, progress: &NodeProgress) -> Option<String
             "{}: {bronze} rows of {}, {} of them merged, {told} accounted for",
             table.table, table.source, rows.input
         )
-    })
-}
-
-fn as_json(table: &SilverProgress) -> Value {
-    let rows = &table.rows;
-    let quantile = |quantile| table.freshness.quantile_ms(quantile);
-    json!({
-        "table": table.table, "rows": table.table_rows, "commits": table.commits, "input": rows.input, "written": rows.written,
-        "deduplicated": rows.deduplicated, "dropped": rows.dropped, "quarantined": rows.quarantined,
-        "freshness_ms": { "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0) },
     })
 }
 

@@ -75,12 +75,7 @@ fn described(table: &LoadedTable) -> v1::GetTableResponse {
             transform: field.transform.to_string(),
         }
     });
-    let (state, state_error) = match table.stream_state() {
-        Ok(state) => (Some(state), None),
-        // Merged from another table: what it records is no offset of Kafka's.
-        Err(_) if table.merge_state().is_ok() => (None, None),
-        Err(error) => (None, Some(error.to_string())),
-    };
+    let (state, state_error) = table.consumed();
     let snapshots = table.history(SNAPSHOTS_MAX).into_iter().map(|snapshot| v1::Snapshot {
         snapshot_id: snapshot.snapshot_id,
         parent_snapshot_id: snapshot.parent_snapshot_id,

@@ -1,7 +1,5 @@
 //! The live data files of a keyed table, numbered, with the rows of each that are deleted.
 
-use std::collections::HashMap;
-
 use iceberg::spec::DataFile;
 use roaring::RoaringBitmap;
 
@@ -19,14 +17,12 @@ pub(super) struct BookedFile {
 #[derive(Debug, Default)]
 pub(super) struct FileBook {
     files: Vec<BookedFile>,
-    numbers: HashMap<String, u32>,
 }
 
 impl FileBook {
     /// Enters a file; its number.
     pub(super) fn add(&mut self, file: BookedFile) -> u32 {
         let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
-        self.numbers.insert(file.file.file_path().to_owned(), number);
         self.files.push(file);
         number
     }

@@ -73,12 +73,12 @@ impl KeyedTable {
 /// Merges into one table. There may be others that merge into the same one: one of them will be refused, and opens it again.
 #[derive(Debug)]
 pub struct Merger {
-    lake: Lake,
+    pub(super) lake: Lake,
     table: LoadedTable,
     state: MergeState,
     layout: FileLayout,
-    index: KeyIndex,
-    book: FileBook,
+    pub(super) index: KeyIndex,
+    pub(super) book: FileBook,
 }
 
 impl Merger {
@@ -141,26 +141,6 @@ impl Merger {
         &self.layout
     }
 
-    pub(super) fn lake(&self) -> &Lake {
-        &self.lake
-    }
-
-    pub(super) fn index(&self) -> &KeyIndex {
-        &self.index
-    }
-
-    pub(super) fn index_mut(&mut self) -> &mut KeyIndex {
-        &mut self.index
-    }
-
-    pub(super) fn book(&self) -> &FileBook {
-        &self.book
-    }
-
-    pub(super) fn book_mut(&mut self) -> &mut FileBook {
-        &mut self.book
-    }
-
     /// Takes over the version that a commit of this merger has made.
     pub(super) fn committed(&mut self, table: &LoadedTable) {
         self.table = table.clone();
@@ -203,8 +183,10 @@ impl Opening<'_> {
             }
             let deleted = match delete_file {
                 Some(delete_file) => read_position_deletes(&io, delete_file, file.file_path()).await?,
-                None => RoaringBitmap::new(),
+                None => Vec::new(),
             };
+            let deleted: Result<RoaringBitmap, _> = deleted.into_iter().map(u32::try_from).collect();
+            let deleted = deleted.map_err(|_| unusable(format!("{} has more than 2^32 rows", file.file_path())))?;
             let number = self.book.add(BookedFile {
                 file: file.clone(),
                 deleted,
@@ -218,13 +200,7 @@ impl Opening<'_> {
     /// Enters the live rows of one file.
     async fn index_rows(&mut self, io: &FileIO, number: u32) -> Result<(), MergeError> {
         let file = self.book.file(number).clone();
-        let failed = |error: ReadError| match error {
-            ReadError::Storage(error) => LakeError::iceberg(format!("reading {}", file.file.file_path()))(error),
-            ReadError::Parquet(source) => LakeError::Parquet {
-                path: file.file.file_path().to_owned(),
-                source,
-            },
-        };
+        let failed = |error: ReadError| error.of_file(file.file.file_path());
         let mut position = 0;
         let mut batches = self.key_rows(io, &file.file).await.map_err(failed)?;
         while let Some(rows) = batches

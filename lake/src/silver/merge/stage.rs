@@ -41,7 +41,7 @@ impl Merger {
     /// When the key index cannot be read or the rows are not in the table's layout.
     pub fn plan(&self, batches: &[KeyedRows<'_>]) -> Result<Plan, MergeError> {
         super::plan::plan(batches, self.layout().partition_column(), |keys| {
-            self.index().lookup(keys)
+            self.index.lookup(keys)
         })
     }
 
@@ -72,14 +72,14 @@ impl Merger {
     ) -> Result<Staged, MergeError> {
         let metadata = self.table().metadata();
         let (location, spec_id) = (metadata.location(), metadata.default_partition_spec_id());
-        let batch = self.lake().warehouse().batch(location);
+        let batch = self.lake.warehouse().batch(location);
         let mut added = Vec::with_capacity(encoded.len());
         for file in encoded {
             added.push(write_file_in(&batch, location, spec_id, file).await?);
         }
         let (mut deletes, mut deleted) = (Vec::new(), Vec::new());
         for (&number, positions) in &plan.deletes {
-            let booked = self.book().file(number);
+            let booked = self.book.file(number);
             let all = &booked.deleted | positions;
             let rows: Vec<i64> = all.iter().map(i64::from).collect();
             deletes.push(FileDeletes {
@@ -108,7 +108,7 @@ impl Merger {
     /// # Errors
     /// [`MergeError::Commit`], [`MergeError::Refused`], [`MergeError::OtherBase`], [`MergeError::Moved`].
     pub async fn commit(&self, staged: &Staged) -> Result<Option<Committed>, MergeError> {
-        match self.lake().merge(self.table().ident(), &staged.delta).await? {
+        match self.lake.merge(self.table().ident(), &staged.delta).await? {
             CommitOutcome::Committed(committed) => Ok(Some(committed)),
             CommitOutcome::Done(NotMerged::Already(_)) => Ok(None),
             CommitOutcome::Done(NotMerged::Refused(refusal, state)) => {
@@ -128,11 +128,11 @@ impl Merger {
     pub fn follow(&mut self, staged: &Staged, committed: &Committed) -> Result<(), MergeError> {
         for ((number, deleted), deletes) in staged.deleted.iter().zip(&staged.delta.deletes) {
             let location = deletes.file.file_path().to_owned();
-            self.book_mut().set_deleted(*number, deleted.clone(), location);
+            self.book.set_deleted(*number, deleted.clone(), location);
         }
         let mut entries = Vec::with_capacity(usize::try_from(staged.plan.written).unwrap_or(0));
         for (planned, file) in staged.plan.files.iter().zip(&staged.delta.added) {
-            let number = self.book_mut().add(BookedFile {
+            let number = self.book.add(BookedFile {
                 file: DataFile::clone(file),
                 deleted: RoaringBitmap::new(),
                 delete_file: None,
@@ -144,7 +144,7 @@ impl Merger {
             }));
         }
         self.committed(&committed.table);
-        self.index_mut().record(entries, &|location| location)?;
+        self.index.record(entries, &|location| location)?;
         Ok(())
     }
 }

@@ -2,12 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use iceberg::spec::{DataFile, Datum, PrimitiveLiteral, Schema};
+use iceberg::spec::{DataFile, Schema};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 use tapehouse_core::offsets::{OffsetRange, PartitionId};
 
 use super::COORDINATES;
+use crate::files::whole_number;
 
 /// Lowest to highest value of each coordinate; `None`: not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +23,8 @@ impl Bounds {
     pub fn of_file(file: &DataFile, schema: &Schema) -> Self {
         let bounds = |name| {
             let id = schema.field_id_by_name(name)?;
-            let lower = number(file.lower_bounds().get(&id)?)?;
-            Some(lower..=number(file.upper_bounds().get(&id)?)?)
+            let lower = whole_number(file.lower_bounds().get(&id)?)?;
+            Some(lower..=whole_number(file.upper_bounds().get(&id)?)?)
         };
         Self::from(COORDINATES.map(bounds))
     }
@@ -75,12 +76,4 @@ pub(super) fn has_no_nulls(group: &RowGroupMetaData, leaves: &[usize; 3]) -> boo
         let statistics = group.column(*leaf).statistics();
         statistics.and_then(Statistics::null_count_opt) == Some(0)
     })
-}
-
-fn number(datum: &Datum) -> Option<i64> {
-    match datum.literal() {
-        PrimitiveLiteral::Int(number) => Some(i64::from(*number)),
-        PrimitiveLiteral::Long(number) => Some(*number),
-        _ => None,
-    }
 }
