@@ -10,7 +10,7 @@ use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::registry::{RegistryClient, RegistryError};
 use tapehouse_lake::{Lake, LakeError};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -139,6 +139,7 @@ impl NodeHandle {
             clock: ClockWatch::default(),
             lake: lake.clone(),
             watermarks: watermarks.clone(),
+            compactions: Arc::new(Semaphore::new(1)),
             run_id: Uuid::now_v7().to_string().into(),
             stopping,
             settings: Arc::new(settings),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_kafka::registry::RegistrySettings;
+use tapehouse_lake::compaction::plan::CompactionSettings;
 use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::Rules;
 use tapehouse_lake::{LakeSettings, TableName};
@@ -65,6 +66,8 @@ pub struct SilverSettings {
     pub source: TableName,
     /// How its rows are cleaned.
     pub rules: Rules,
+    /// When its files are compacted; never where there is none.
+    pub compaction: Option<CompactionSettings>,
 }
 
 /// A commit is cut by the first limit that is reached. While the previous commit is in flight the age stretches by itself.

@@ -4,6 +4,7 @@
 //! bronze records. Whatever fails, the table is opened again and the same is derived anew.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tapehouse_core::backoff::Backoff;
@@ -15,7 +16,7 @@ use tapehouse_core::watermark::Watermark;
 use tapehouse_lake::commit::Committed;
 use tapehouse_lake::index::IndexSettings;
 use tapehouse_lake::silver::clean::{RULES_VERSION, clean};
-use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, MergeError, Merger, Staged};
+use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, MergeError, Merger, Staged, StagedCompaction};
 use tapehouse_lake::silver::source::{BronzeRows, bronze_offsets};
 use tapehouse_lake::{Lake, LoadedTable};
 use tokio::runtime::Handle;
@@ -26,7 +27,8 @@ use crate::failure::ALERT_AT;
 use crate::pool::JobPanicked;
 use crate::progress::TopicState;
 use crate::settings::SilverSettings;
-use crate::silver::batch::Batch;
+use crate::silver::batch::{Batch, summary_of};
+use crate::silver::compactor::Compactor;
 use crate::silver::failure::SilverFailure;
 use crate::silver::progress::{SilverCell, SilverRows};
 use crate::supervisor::Shared;
@@ -80,7 +82,7 @@ impl SilverMerge {
                     for answer in waiting.drain(..) {
                         let _ = answer.send(());
                     }
-                    self.cause().await
+                    self.cause(&mut open).await
                 }
                 Err(failure) => {
                     open = None;
@@ -93,10 +95,18 @@ impl SilverMerge {
     }
 
     /// Waits for a reason to look.
-    async fn cause(&mut self) -> Cause {
+    async fn cause(&mut self, open: &mut Option<Open>) -> Cause {
         let mut stopping = self.shared.stopping.clone();
         let longest = tokio::time::sleep(LOOK_EVERY);
         tokio::pin!(longest);
+        let compactor = open.as_mut().and_then(|open| open.compactor.as_mut());
+        let compacted = async {
+            match compactor {
+                Some(compactor) => compactor.over().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(compacted);
         loop {
             tokio::select! {
                 biased;
@@ -111,6 +121,7 @@ impl SilverMerge {
                         return Cause::Look;
                     }
                 },
+                () = &mut compacted => return Cause::Look,
                 () = &mut longest => return Cause::Look,
             }
         }
@@ -152,9 +163,9 @@ impl SilverMerge {
         let Some(bronze) = self.shared.lake.load(&self.settings.source).await? else {
             return Ok(());
         };
-        let (mut merger, known) = match open.take() {
-            Some(open) => (open.merger, Some(open.offsets)),
-            None => (self.open().await?, None),
+        let (mut merger, known, mut compactor) = match open.take() {
+            Some(open) => (open.merger, Some(open.offsets), open.compactor),
+            None => (self.open().await?, None, self.compactor()),
         };
         self.progress.set_table_rows(merger.live_rows());
         let offsets = self.offsets(&merger, &bronze, known).await?;
@@ -163,10 +174,50 @@ impl SilverMerge {
                 break;
             }
             self.progress.set_state(TopicState::Running);
-            merger = self.merge_chunk(merger, &bronze, ranges).await?;
+            (merger, compactor) = match self.merge_chunk(merger, &bronze, ranges).await? {
+                After::Merged(merger) => (merger, compactor),
+                // What is compacted meanwhile is not of this list of files.
+                After::Opened(merger) => (merger, self.compactor()),
+            };
+            merger = self.compact(merger, compactor.as_mut()).await?;
         }
-        *open = Some(Open { merger, offsets });
+        merger = self.compact(merger, compactor.as_mut()).await?;
+        *open = Some(Open {
+            merger,
+            offsets,
+            compactor,
+        });
         Ok(())
+    }
+
+    fn compactor(&self) -> Option<Compactor> {
+        let settings = self.settings.compaction.clone()?;
+        Some(Compactor::new(settings, Arc::clone(&self.shared.compactions)))
+    }
+
+    /// Commits what has been compacted meanwhile, and begins what is worth compacting now. Between two merges: their rows are where the
+    /// plan saw them.
+    async fn compact(&self, mut merger: Merger, compactor: Option<&mut Compactor>) -> Result<Merger, SilverFailure> {
+        let Some(compactor) = compactor else {
+            return Ok(merger);
+        };
+        if let Some(compacted) = compactor.take()? {
+            let started = Instant::now();
+            let summary = summary_of(&self.shared);
+            let staged = merger.stage_compaction(compacted, summary).await?;
+            let (inputs, outputs) = (staged.inputs(), staged.outputs());
+            let committed = self.until_certain(&merger, Attempt::Compaction(&staged)).await?;
+            if let Some(committed) = committed {
+                merger.follow_compaction(staged, &committed)?;
+                tracing::debug!(
+                    node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge",
+                    table = self.settings.table.name(), snapshot_id = committed.snapshot_id, inputs, outputs,
+                    files = merger.data_files(), ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    "compacted files committed");
+            }
+        }
+        compactor.begin(&merger);
+        Ok(merger)
     }
 
     /// What bronze says of its offsets. Of former incarnations it may have to decode files, where `known` does not say it.
@@ -208,7 +259,7 @@ impl SilverMerge {
         merger: Merger,
         bronze: &LoadedTable,
         ranges: BTreeMap<i32, Ranges>,
-    ) -> Result<Merger, SilverFailure> {
+    ) -> Result<After, SilverFailure> {
         let started = Instant::now();
         let cleaning = Cleaning {
             lake: self.shared.lake.clone(),
@@ -234,15 +285,18 @@ impl SilverMerge {
         let summary = batch.summary(&rows, &self.shared);
         let staged = merger.stage(plan, files, request, summary).await?;
         let replaced = staged.replaced();
-        let Some(committed) = self.commit_until_certain(&merger, &staged).await? else {
+        let Some(committed) = self.until_certain(&merger, Attempt::Merge(&staged)).await? else {
             // Another node has merged them: what it wrote is not in this index.
             let commits = &self.shared.metrics.commits;
             commits
                 .with_label_values(&[self.settings.table.name(), "already_committed"])
                 .inc();
-            return self.open().await;
+            return Ok(After::Opened(self.open().await?));
         };
-        let job = move || merger.follow(&staged, &committed).map(|()| (merger, committed));
+        let job = move || {
+            merger.follow(&staged, &committed)?;
+            merger.sweep().map(|()| (merger, committed))
+        };
         let (merger, committed) = blocking(job).await??;
         self.published(
             &merger,
@@ -254,16 +308,20 @@ impl SilverMerge {
                 started,
             },
         );
-        Ok(merger)
+        Ok(After::Merged(merger))
     }
 
     /// Repeats what may heal by itself, for ever: the files stay valid, and the commit id keeps them from being committed twice.
-    async fn commit_until_certain(&self, merger: &Merger, staged: &Staged) -> Result<Option<Committed>, SilverFailure> {
+    async fn until_certain(&self, merger: &Merger, attempt: Attempt<'_>) -> Result<Option<Committed>, SilverFailure> {
         let table = self.settings.table.name();
         let mut failures = 0;
         loop {
             self.shared.clock.hold().await;
-            match merger.commit(staged).await {
+            let outcome = match attempt {
+                Attempt::Merge(staged) => merger.commit(staged).await,
+                Attempt::Compaction(staged) => merger.commit_compaction(staged).await.map(Some),
+            };
+            match outcome {
                 Err(MergeError::Commit(error)) if error.is_retryable() => {
                     failures += 1;
                     let failure = SilverFailure::Merge(MergeError::Commit(error));
@@ -312,11 +370,26 @@ impl SilverMerge {
     }
 }
 
+/// What is committed.
+#[derive(Clone, Copy)]
+enum Attempt<'a> {
+    Merge(&'a Staged),
+    Compaction(&'a StagedCompaction),
+}
+
+/// What a merge leaves.
+enum After {
+    Merged(Merger),
+    /// Another node had merged it: the table was opened anew.
+    Opened(Merger),
+}
+
 /// What is kept from one pass to the next.
 struct Open {
     merger: Merger,
     /// What bronze said last; of a cursor that went back it would say too little.
     offsets: BronzeOffsets,
+    compactor: Option<Compactor>,
 }
 
 /// A merge that is in the table.

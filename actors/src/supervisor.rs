@@ -11,8 +11,8 @@ use tapehouse_kafka::consumer::{ReaderOptions, StartOffsets};
 use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::registry::RegistryClient;
 use tapehouse_lake::Lake;
-use tokio::sync::broadcast;
 use tokio::sync::watch::Receiver;
+use tokio::sync::{Semaphore, broadcast};
 
 use crate::bronze::SchemaBook;
 use crate::bronze::rows::RowSource;
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) clock: ClockWatch,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
+    /// Compactions take turns: they are to take no more than one core.
+    pub(crate) compactions: Arc<Semaphore>,
     pub(crate) run_id: Arc<str>,
     /// Turns true when the node stops.
     pub(crate) stopping: Receiver<bool>,

@@ -13,6 +13,7 @@ use tapehouse_actors::{
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
+use tapehouse_lake::compaction::plan::CompactionSettings;
 use tapehouse_lake::silver::clean::Rules;
 use tokio::sync::watch;
 
@@ -30,6 +31,13 @@ use crate::view::table_name;
 /// Staged work is committed or dropped within this time after a signal, so that the process is out within 10 s.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(8);
 /// How often progress is looked at.
+/// Silver's files: of 64 MiB, for a compaction holds one of them in memory.
+const SILVER_COMPACTION: CompactionSettings = CompactionSettings {
+    fan_in: 8,
+    target_bytes: 64 << 20,
+    small_rows: 4096,
+    max_deleted_share: 0.3,
+};
 pub const TICK: Duration = Duration::from_millis(100);
 
 /// The settings of a node that ingests `topics`.
@@ -88,6 +96,7 @@ pub fn silver_settings(topics: &[Topic]) -> Result<Vec<SilverSettings>, Failure>
                 table,
                 source: table_name(topic)?,
                 rules: Rules::default(),
+                compaction: Some(SILVER_COMPACTION),
             })
         })
         .collect()

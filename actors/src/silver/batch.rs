@@ -115,17 +115,24 @@ impl Batch {
 
     /// What the commit's summary says of the rows.
     pub(crate) fn summary(&self, rows: &SilverRows, shared: &Shared) -> BTreeMap<String, String> {
-        let mut summary = BTreeMap::from([
+        let mut summary = summary_of(shared);
+        summary.extend([
             ("tapehouse.input".to_owned(), rows.input.to_string()),
             ("tapehouse.written".to_owned(), rows.written.to_string()),
             ("tapehouse.deduplicated".to_owned(), rows.deduplicated.to_string()),
             ("tapehouse.rules-version".to_owned(), RULES_VERSION.to_string()),
-            ("tapehouse.run-id".to_owned(), shared.run_id.to_string()),
-            ("tapehouse.node".to_owned(), shared.settings.node.clone()),
         ]);
         for ((action, rule), count) in &self.rules {
             summary.insert(format!("tapehouse.{}.{rule}", action.label()), count.to_string());
         }
         summary
     }
+}
+
+/// What every commit's summary says: who made it.
+pub(crate) fn summary_of(shared: &Shared) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("tapehouse.run-id".to_owned(), shared.run_id.to_string()),
+        ("tapehouse.node".to_owned(), shared.settings.node.clone()),
+    ])
 }

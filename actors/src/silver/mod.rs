@@ -1,5 +1,6 @@
 //! The parts of the silver merge actor.
 
 pub(crate) mod batch;
+pub(crate) mod compactor;
 pub(crate) mod failure;
 pub(crate) mod progress;

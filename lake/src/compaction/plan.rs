@@ -1,9 +1,9 @@
 //! Which files of one partition become one, so that a partition has few files however many commits it has seen.
 //!
-//! Files are in tiers by their rows that are not deleted: up to 7, up to 63, up to 511 and so on with a fan-in of 8. As soon as 8 of
-//! a tier lie there they become one of the next. A row is thus rewritten once a tier, and a partition has at most 7 files a tier
-//! beside those that are large. Rows and not bytes make the tier, because small files are mostly footer: eight of them would
-//! stay in their tier and be rewritten again and again.
+//! Files are in tiers by their rows that are not deleted: small ones of up to 4,095, then up to 8 times as many, 64 times and so on with
+//! a fan-in of 8. As soon as 8 of a tier lie there they become one, of the next tier if it has the rows. A row is thus rewritten once
+//! a tier, among small files a few times more, and a partition has at most 7 files a tier beside those that are large. Rows and not
+//! bytes make the tier, because small files are mostly footer.
 
 /// A live data file, as far as planning looks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct CompactionSettings {
     pub fan_in: usize,
     /// Files are made no larger than this, in bytes; one of half the size is not touched any more.
     pub target_bytes: u64,
+    /// Files with fewer rows than this are all of one tier: what they cost is that they are files.
+    pub small_rows: u64,
     /// A file is rewritten, alone if need be, when so large a part of its rows is deleted; above 1 = never for that.
     pub max_deleted_share: f64,
 }
@@ -48,6 +50,7 @@ impl Default for CompactionSettings {
         Self {
             fan_in: 8,
             target_bytes: 256 << 20,
+            small_rows: 4096,
             max_deleted_share: 0.3,
         }
     }
@@ -58,7 +61,11 @@ const MAX_INPUTS: usize = 64;
 
 impl CompactionSettings {
     fn tier(&self, file: &Candidate) -> u32 {
-        file.live_rows().max(1).ilog(self.fan_in.max(2) as u64)
+        let unit = self.small_rows.max(1);
+        match file.live_rows() / unit {
+            0 => 0,
+            units => 1 + units.ilog(self.fan_in.max(2) as u64),
+        }
     }
 
     fn is_large(&self, file: &Candidate) -> bool {

@@ -4,6 +4,7 @@ mod encoder;
 mod encodings;
 mod layout;
 mod position_deletes;
+mod rows;
 mod stats;
 
 use iceberg::spec::{DataFile, DataFileBuilder};
@@ -12,6 +13,7 @@ use iceberg::{Error, ErrorKind};
 pub use encoder::{EncodedFile, FileEncoder, FileError, write_file, write_file_in};
 pub use layout::FileLayout;
 pub use position_deletes::{read_position_deletes, write_position_deletes};
+pub use rows::LiveRows;
 pub(crate) use stats::whole_number;
 
 /// Who made a file, as its footer says.

@@ -131,6 +131,23 @@ impl KeyIndex {
         in_parallel(self.settings.threads, chosen, |shard| shard.merge_due(relocate))
     }
 
+    /// Moves all entries of one shard to where `relocate` says that their rows are by now, so that it need never be asked again of
+    /// these places. Reads and writes the whole shard.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub fn relocate(&mut self, shard: usize, relocate: &dyn Fn(Location) -> Location) -> Result<(), IndexError> {
+        self.shards[shard].relocate(relocate)
+    }
+
+    /// Shards, numbered from 0.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     fn threads_for(&self, keys: usize) -> usize {
         match keys >= KEYS_FOR_THREADS {
             true => self.settings.threads,

@@ -151,9 +151,26 @@ impl Shard {
     /// Merges the runs that are due into one, moving entries to where `relocate` says that their rows are by now. After an
     /// error all is as before.
     pub(super) fn merge_due(&mut self, relocate: &dyn Fn(Location) -> Location) -> Result<(), IndexError> {
-        let (Some(due), Some(cost)) = (self.due(), self.merge_cost()) else {
-            return Ok(());
-        };
+        match self.due() {
+            Some(due) => self.merge_newest(due, relocate),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves all entries to where `relocate` says that their rows are by now. After an error some are where they were.
+    pub(super) fn relocate(&mut self, relocate: &dyn Fn(Location) -> Location) -> Result<(), IndexError> {
+        self.check()?;
+        for (_, location) in self.recent.values_mut() {
+            *location = relocate(*location);
+        }
+        match self.runs.len() {
+            0 => Ok(()),
+            all => self.merge_newest(all, relocate),
+        }
+    }
+
+    fn merge_newest(&mut self, due: usize, relocate: &dyn Fn(Location) -> Location) -> Result<(), IndexError> {
+        let cost = self.runs[..due].iter().map(Run::len).sum();
         let mut writer = self.writer(cost)?;
         merge(&self.runs[..due], |of_one_key| {
             // The newest one holds. It may not be dropped: an older run could know the key too, and its entry would come back.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow_array::{Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use iceberg::arrow::schema_to_arrow_schema;
@@ -12,9 +13,10 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use tapehouse_core::merge::{MergeRequest, MergeState};
 use tapehouse_core::offsets::{OffsetRange, Ranges};
-use tapehouse_lake::commit::Committed;
+use tapehouse_lake::commit::{CommitOutcome, Committed};
+use tapehouse_lake::compaction::plan::CompactionSettings;
 use tapehouse_lake::index::{IndexSettings, Order};
-use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, MergeError, Merger};
+use tapehouse_lake::silver::merge::{Compacted, KeyedRows, KeyedTable, MergeError, Merger};
 use tapehouse_lake::silver::{SilverTable, keys, orders};
 use tapehouse_lake::{Lake, NewTable};
 
@@ -24,6 +26,7 @@ use crate::support::{python, run_readers};
 on_each_catalog! {
     any_stream_becomes_its_fold_in_any_engine,
     of_two_mergers_one_is_refused,
+    a_commit_found_late_is_followed_only_if_nobody_came_after,
 }
 
 const KEY: &[&str] = &["trade_id"];
@@ -99,6 +102,23 @@ fn batch(events: &[Event]) -> RecordBatch {
         ],
     )
     .unwrap()
+}
+
+fn event(key: u32, offset: i64) -> Event {
+    Event {
+        key,
+        order: Order {
+            event_us: offset,
+            incarnation: 0,
+            partition: 0,
+            offset,
+        },
+        day: FIRST_DATE,
+    }
+}
+
+fn range(start: i64, end: i64) -> Ranges {
+    Ranges([(0, OffsetRange::new(start, end))].into())
 }
 
 /// Random events: few keys, few event times, so that there are corrections, late events and ties.
@@ -184,6 +204,26 @@ async fn merge(merger: &mut Merger, batches: &[Vec<Event>], ranges: &Ranges) -> 
     })
 }
 
+/// Compacts whatever can be.
+const SMALL: CompactionSettings = CompactionSettings {
+    fan_in: 2,
+    target_bytes: 1 << 20,
+    small_rows: 8,
+    max_deleted_share: 0.3,
+};
+
+async fn commit_compaction(merger: &mut Merger, compacted: Compacted, late_deletes: &mut usize) -> Committed {
+    let (rows, files) = (merger.live_rows(), merger.data_files());
+    let staged = merger.stage_compaction(compacted, BTreeMap::new()).await.unwrap();
+    let (inputs, outputs) = (staged.inputs(), staged.outputs());
+    *late_deletes += usize::from(staged.has_deletes());
+    let committed = merger.commit_compaction(&staged).await.unwrap();
+    merger.follow_compaction(staged, &committed).unwrap();
+    assert_eq!(merger.live_rows(), rows);
+    assert_eq!(merger.data_files(), files - inputs + outputs);
+    committed
+}
+
 /// What the table must be: of each key the latest event.
 #[derive(Default)]
 struct Fold(BTreeMap<u32, Event>);
@@ -222,6 +262,8 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
     let (mut fold, mut expected) = (Fold::default(), BTreeMap::new());
     let mut merger = open(&place, &lake, index.path()).await;
     let (mut input, mut accounted) = (0, 0);
+    // Files compacted some rounds ago: meanwhile rows of them were deleted.
+    let (mut compacted, mut compactions, mut late_deletes) = (None, 0, 0);
     for round in 0..30 {
         let (batches, ranges) = stream.take();
         input += batches.iter().map(Vec::len).sum::<usize>() as u64;
@@ -237,13 +279,30 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
             let again = merge(&mut merger, &batches, &ranges).await.unwrap();
             assert!(again.committed.is_none() && again.written == 0, "{again:?}");
         }
+        if round % 3 == 2
+            && let Some(compacted) = compacted.take()
+        {
+            let committed = commit_compaction(&mut merger, compacted, &mut late_deletes).await;
+            expected.insert(committed.sequence_number, fold.as_json());
+            compactions += 1;
+        }
+        if compacted.is_none()
+            && let Some(compaction) = merger.plan_compaction(&SMALL)
+        {
+            compacted = compaction.run(&AtomicBool::new(false)).await.unwrap();
+        }
         if round % 10 == 9 {
+            compacted = None;
             let other = Lake::open(place.settings.clone()).await.unwrap();
             merger = open(&place, &other, index.path()).await;
             assert_eq!(merger.live_rows(), fold.0.len() as u64, "opened after round {round}");
         }
     }
     assert_eq!(input, accounted, "written and deduplicated");
+    assert!(
+        compactions >= 5 && late_deletes >= 3,
+        "{compactions} compactions, {late_deletes} with later deletes"
+    );
     let name = place.ident.to_string();
     let read = run_readers(
         &python,
@@ -263,23 +322,43 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
     }
 }
 
+/// Who finds out late that its commit happened must not take what others have committed since for what its index knows.
+async fn a_commit_found_late_is_followed_only_if_nobody_came_after(kind: Kind) {
+    let Some(place) = Place::new(kind).await else { return };
+    let lake = Lake::open(place.settings.clone()).await.unwrap();
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut one = open(&place, &lake, here.path()).await;
+    let rows = batch(&[event(1, 0)]);
+    let (of_keys, of_orders) = (keys(SilverTable::Trades, &rows).unwrap(), orders(&rows).unwrap());
+    let batches = [KeyedRows {
+        rows: &rows,
+        keys: &of_keys,
+        orders: &of_orders,
+    }];
+    let plan = one.plan(&batches).unwrap();
+    let encoded = one.encode(&plan, &batches).unwrap();
+    let staged = one
+        .stage(plan, encoded, request(&range(0, 1)), BTreeMap::new())
+        .await
+        .unwrap();
+    one.commit(&staged).await.unwrap();
+    let mut other = open(&place, &lake, there.path()).await;
+    merge(&mut other, &[vec![event(2, 1)]], &range(1, 2)).await.unwrap();
+    // The same commit again, as after a lost answer.
+    let late = lake.merge(&place.ident, staged.delta()).await.unwrap();
+    let CommitOutcome::Committed(found) = late else {
+        panic!("{late:?}");
+    };
+    let followed = one.follow(&staged, &found);
+    assert!(matches!(followed, Err(MergeError::OtherBase { .. })), "{followed:?}");
+}
+
 async fn of_two_mergers_one_is_refused(kind: Kind) {
     let Some(place) = Place::new(kind).await else { return };
     let lake = Lake::open(place.settings.clone()).await.unwrap();
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut one = open(&place, &lake, here.path()).await;
     let mut other = open(&place, &lake, there.path()).await;
-    let event = |key, offset| Event {
-        key,
-        order: Order {
-            event_us: offset,
-            incarnation: 0,
-            partition: 0,
-            offset,
-        },
-        day: FIRST_DATE,
-    };
-    let range = |start, end| Ranges([(0, OffsetRange::new(start, end))].into());
     merge(&mut one, &[vec![event(1, 0), event(2, 1)]], &range(0, 2))
         .await
         .unwrap();

@@ -6,6 +6,7 @@
 //! that does not fit the table is noticed and never makes a wrong row.
 
 mod book;
+mod compact;
 mod open;
 mod plan;
 mod stage;
@@ -13,6 +14,7 @@ mod stage;
 use arrow_schema::ArrowError;
 use tapehouse_core::merge::{MergeRefusal, MergeState};
 
+pub use compact::{Compacted, Compaction, StagedCompaction};
 pub use open::{KeyedTable, Merger};
 pub use plan::{KeyedRows, Plan};
 pub use stage::Staged;

@@ -17,6 +17,8 @@ use tapehouse_core::state::STATE_PROPERTY;
 
 use super::MergeError;
 use super::book::{BookedFile, FileBook};
+use super::compact::Sweep;
+use crate::commit::Committed;
 use crate::error::LakeError;
 use crate::files::{FileLayout, read_position_deletes};
 use crate::find::leaf;
@@ -79,6 +81,7 @@ pub struct Merger {
     layout: FileLayout,
     pub(super) index: KeyIndex,
     pub(super) book: FileBook,
+    pub(super) sweep: Option<Sweep>,
 }
 
 impl Merger {
@@ -113,6 +116,7 @@ impl Merger {
             index: index.finish()?.index,
             layout,
             book,
+            sweep: None,
         })
     }
 
@@ -139,6 +143,23 @@ impl Merger {
     /// The layout of the table's files.
     pub fn layout(&self) -> &FileLayout {
         &self.layout
+    }
+
+    /// Whether a commit of this merger took the place of the very version that its index is of. It need not when its answer was lost:
+    /// another may have committed behind it by the time that it is found.
+    pub(super) fn demand_successor(&self, committed: &Committed) -> Result<(), MergeError> {
+        let expected = self.table.metadata().current_snapshot_id();
+        let current = committed.table.metadata().current_snapshot();
+        let is_successor = current.is_some_and(|current| {
+            current.snapshot_id() == committed.snapshot_id && current.parent_snapshot_id() == expected
+        });
+        match is_successor {
+            true => Ok(()),
+            false => Err(MergeError::OtherBase {
+                expected,
+                found: current.map(|current| current.snapshot_id()),
+            }),
+        }
     }
 
     /// Takes over the version that a commit of this merger has made.

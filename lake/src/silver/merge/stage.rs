@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use iceberg::spec::DataFile;
 use roaring::RoaringBitmap;
+use tapehouse_core::failpoint;
 use tapehouse_core::merge::MergeRequest;
 use uuid::Uuid;
 
@@ -28,6 +29,11 @@ impl Staged {
         self.plan.deletes.values().map(RoaringBitmap::len).sum()
     }
 
+    /// What is committed.
+    pub fn delta(&self) -> &RowDelta {
+        &self.delta
+    }
+
     /// What the merge changes.
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -41,7 +47,11 @@ impl Merger {
     /// When the key index cannot be read or the rows are not in the table's layout.
     pub fn plan(&self, batches: &[KeyedRows<'_>]) -> Result<Plan, MergeError> {
         super::plan::plan(batches, self.layout().partition_column(), |keys| {
-            self.index.lookup(keys)
+            let mut known = self.index.lookup(keys)?;
+            for entry in known.iter_mut().flatten() {
+                entry.location = self.book.resolve(entry.location);
+            }
+            Ok(known)
         })
     }
 
@@ -90,6 +100,7 @@ impl Merger {
             deleted.push((number, all));
         }
         batch.finish().await?;
+        failpoint::reach("after_merge_stage");
         let delta = RowDelta {
             commit_id: Uuid::new_v4(),
             base: metadata.current_snapshot_id(),
@@ -126,6 +137,8 @@ impl Merger {
     /// # Errors
     /// When the index fails: then open the table again.
     pub fn follow(&mut self, staged: &Staged, committed: &Committed) -> Result<(), MergeError> {
+        failpoint::reach("before_follow");
+        self.demand_successor(committed)?;
         for ((number, deleted), deletes) in staged.deleted.iter().zip(&staged.delta.deletes) {
             let location = deletes.file.file_path().to_owned();
             self.book.set_deleted(*number, deleted.clone(), location);
@@ -144,7 +157,8 @@ impl Merger {
             }));
         }
         self.committed(&committed.table);
-        self.index.record(entries, &|location| location)?;
+        let book = &self.book;
+        self.index.record(entries, &|location| book.resolve(location))?;
         Ok(())
     }
 }

@@ -1,0 +1,108 @@
+//! Compaction of a silver table beside its merges: one job at a time, and one in the whole node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tapehouse_lake::compaction::plan::CompactionSettings;
+use tapehouse_lake::silver::merge::{Compacted, Compaction, MergeError, Merger};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::failure::SilverFailure;
+use crate::pool::JobPanicked;
+
+/// What came of a job; `None` of one that was stopped.
+type Outcome = Result<Option<Compacted>, MergeError>;
+
+#[derive(Debug)]
+enum Job {
+    None,
+    UnderWay(oneshot::Receiver<Outcome>),
+    Over(Result<Outcome, JobPanicked>),
+}
+
+/// The compaction of one table. Dropping it abandons the job under way: what it wrote is in no snapshot.
+#[derive(Debug)]
+pub(crate) struct Compactor {
+    settings: CompactionSettings,
+    /// One job at a time in a node.
+    turns: Arc<Semaphore>,
+    job: Job,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Compactor {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Compactor {
+    pub(crate) fn new(settings: CompactionSettings, turns: Arc<Semaphore>) -> Self {
+        Self {
+            settings,
+            turns,
+            job: Job::None,
+            stop: Arc::default(),
+        }
+    }
+
+    /// Begins what is worth doing now, unless a job is under way or another table has its turn.
+    pub(crate) fn begin(&mut self, merger: &Merger) {
+        if !matches!(self.job, Job::None) {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
+            return;
+        };
+        let Some(compaction) = merger.plan_compaction(&self.settings) else {
+            return;
+        };
+        let (stop, runtime) = (Arc::clone(&self.stop), Handle::current());
+        let (answer, outcome) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            // Who asked may be gone.
+            let _ = answer.send(run(compaction, &stop, &runtime));
+        });
+        self.job = Job::UnderWay(outcome);
+    }
+
+    /// Waits until the job under way is over; for ever where there is none. May be given up and asked again.
+    pub(crate) async fn over(&mut self) {
+        let Job::UnderWay(outcome) = &mut self.job else {
+            return std::future::pending().await;
+        };
+        self.job = Job::Over(outcome.await.map_err(panicked));
+    }
+
+    /// What came of a job that is over; `None` where none is, or it was stopped.
+    pub(crate) fn take(&mut self) -> Result<Option<Compacted>, SilverFailure> {
+        let outcome = match std::mem::replace(&mut self.job, Job::None) {
+            Job::None => return Ok(None),
+            Job::Over(outcome) => outcome,
+            Job::UnderWay(mut answer) => match answer.try_recv() {
+                Ok(outcome) => Ok(outcome),
+                Err(oneshot::error::TryRecvError::Closed) => Err(panicked(())),
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    self.job = Job::UnderWay(answer);
+                    return Ok(None);
+                }
+            },
+        };
+        Ok(outcome??)
+    }
+}
+
+fn panicked<E>(_: E) -> JobPanicked {
+    JobPanicked("compaction ended without an answer".to_owned())
+}
+
+fn run(compaction: Compaction, stop: &AtomicBool, runtime: &Handle) -> Outcome {
+    let (started, files, rows) = (Instant::now(), compaction.inputs(), compaction.rows());
+    let outcome = runtime.block_on(compaction.run(stop));
+    let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(actor = "silver_merge", files, rows, ms, "files compacted");
+    outcome
+}
