@@ -11,6 +11,7 @@ mod http_clock;
 pub mod index;
 pub mod inspect;
 mod lake;
+mod live_rows;
 mod name;
 mod probe;
 mod ranged;

@@ -7,5 +7,5 @@ mod layout;
 pub mod merge;
 pub mod source;
 
-pub use keys::{ORDER_COLUMNS, keys, orders};
+pub use keys::{ORDER_COLUMNS, key_text, keys, orders};
 pub use layout::SilverTable;
