@@ -1,7 +1,7 @@
 //! Both sides of the comparison: silver's live rows, and bronze's rows as merging would clean them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Date32Type, TimestampMicrosecondType};
@@ -147,14 +147,12 @@ impl Sides {
         if unnamed.is_empty() {
             return Ok(());
         }
-        let (kind, wanted) = (self.kind, Arc::new(Mutex::new(unnamed.clone())));
-        let looked_for = Arc::clone(&wanted);
+        let (kind, wanted) = (self.kind, Arc::new(unnamed.clone()));
         let only = Only {
             columns: kind.key_columns(),
             test: Arc::new(move |rows| {
                 let keys =
                     keys(kind, rows).map_err(|error| arrow_schema::ArrowError::ExternalError(Box::new(error)))?;
-                let wanted = looked_for.lock().unwrap_or_else(PoisonError::into_inner);
                 let found: Vec<bool> = keys.iter().map(|key| wanted.contains_key(key)).collect();
                 Ok(BooleanArray::from(found))
             }),

@@ -107,18 +107,6 @@ pub async fn verify_silver(
     silver: &LoadedTable,
     bronze: &LoadedTable,
     rules: &Rules,
-    progress: impl FnMut(SilverLook) + Send + 'static,
-) -> Result<SilverReport, VerifyError> {
-    in_passes_of(KEYS_A_PASS, lake, kind, silver, bronze, rules, progress).await
-}
-
-async fn in_passes_of(
-    keys_a_pass: u64,
-    lake: &Lake,
-    kind: SilverTable,
-    silver: &LoadedTable,
-    bronze: &LoadedTable,
-    rules: &Rules,
     mut progress: impl FnMut(SilverLook) + Send + 'static,
 ) -> Result<SilverReport, VerifyError> {
     let files = live_files(lake, silver).await?;
@@ -134,7 +122,7 @@ async fn in_passes_of(
         deduplicated: 0,
         dropped: BTreeMap::new(),
         quarantined: BTreeMap::new(),
-        passes: files.rows().div_ceil(keys_a_pass).max(1),
+        passes: files.rows().div_ceil(KEYS_A_PASS).max(1),
         violations: files.violations,
     };
     let state = silver.merge_state().map_err(|error| error.to_string());
