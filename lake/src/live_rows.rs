@@ -60,6 +60,9 @@ pub(crate) struct LiveRows {
     columns: Arc<Columns>,
     files: BoxStream<'static, Result<OpenFile, SourceError>>,
     open: Option<OpenFile>,
+    /// Is told how many files are read.
+    done: Box<dyn FnMut(u64) + Send>,
+    files_done: u64,
 }
 
 impl LiveRows {
@@ -88,7 +91,17 @@ impl LiveRows {
                 .buffered(FILES_AHEAD)
                 .boxed(),
             open: None,
+            done: Box::new(|_| {}),
+            files_done: 0,
         })
+    }
+
+    /// Tells `done` after each file how many are read.
+    pub fn telling(self, done: impl FnMut(u64) + Send + 'static) -> Self {
+        Self {
+            done: Box::new(done),
+            ..self
+        }
     }
 
     /// The schema of all batches: the wanted columns that the table has.
@@ -108,7 +121,11 @@ impl LiveRows {
             let Some(open) = &mut self.open else { continue };
             let failed = |error| ReadError::Parquet(error).of_file(&open.path);
             match open.batches.try_next().await.map_err(failed)? {
-                None => self.open = None,
+                None => {
+                    self.open = None;
+                    self.files_done += 1;
+                    (self.done)(self.files_done);
+                }
                 Some(batch) if batch.num_rows() == 0 => {}
                 Some(batch) => {
                     let rows = self.columns.rows(&open.path, &open.columns, &batch)?;

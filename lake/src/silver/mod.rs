@@ -2,6 +2,7 @@
 
 pub mod clean;
 mod columns;
+pub mod explain;
 mod keys;
 mod layout;
 pub mod merge;

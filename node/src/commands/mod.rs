@@ -24,6 +24,7 @@ mod dry_run;
 mod endpoint;
 pub mod explain;
 pub mod generate;
+mod key;
 pub mod offsets;
 mod repair;
 pub mod run;
