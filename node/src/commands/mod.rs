@@ -28,6 +28,7 @@ mod key;
 pub mod offsets;
 mod repair;
 pub mod run;
+mod silver_status;
 pub mod status;
 pub mod tables;
 pub mod verify;
