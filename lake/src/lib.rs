@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod commit;
 mod error;
 mod fault;
+mod file_figures;
 pub mod files;
 pub mod find;
 mod http_clock;
@@ -27,6 +28,7 @@ pub use commit::{
 };
 pub use error::{CommitError, LakeError};
 pub use fault::StorageFault;
+pub use file_figures::{FileFigures, FileSizes, PartitionFigures};
 pub use iceberg::spec::SnapshotRef;
 pub use lake::{Lake, LakeSettings, NewTable};
 pub use name::{InvalidTableName, TableName};

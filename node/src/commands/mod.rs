@@ -30,6 +30,7 @@ mod repair;
 pub mod run;
 mod silver_status;
 pub mod status;
+mod table_show;
 pub mod tables;
 pub mod verify;
 
