@@ -94,12 +94,14 @@ impl Lake {
 
 fn partitions(table: &LoadedTable, live: &LiveFiles) -> Vec<PartitionFigures> {
     let metadata = table.metadata();
-    let spec = metadata.default_partition_spec();
+    let (spec, schema) = (metadata.default_partition_spec(), metadata.current_schema());
+    // Of columns that are gone there are no names.
+    let is_named = spec.partition_type(schema).is_ok();
     let mut all: BTreeMap<String, PartitionFigures> = BTreeMap::new();
     for (file, _) in live.data_files() {
         // Files of an earlier spec have other fields.
-        let partition = match file.partition().fields().len() == spec.fields().len() {
-            true => spec.partition_to_path(file.partition(), metadata.current_schema().clone()),
+        let partition = match is_named && file.partition().fields().len() == spec.fields().len() {
+            true => spec.partition_to_path(file.partition(), schema.clone()),
             false => "of another partition spec".to_owned(),
         };
         let of_partition = all.entry(partition).or_default();

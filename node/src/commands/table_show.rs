@@ -26,6 +26,8 @@ Reads catalog and manifests, no data file: no running node is needed.";
 const PARTITIONS_SHOWN: usize = 10;
 /// Entries of our own in a commit's summary.
 const OWN: &str = "tapehouse.";
+/// Numbers of a summary that count nothing.
+const NO_COUNTS: [&str; 4] = ["epoch", "incarnation", "rules-version", "max-event-time"];
 
 /// Arguments of `tables show`.
 #[derive(Debug, clap::Args)]
@@ -71,7 +73,8 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 fn counts(commit: &SnapshotInfo) -> BTreeMap<&str, u64> {
     let own = commit.summary.iter().filter_map(|(name, value)| {
         let name = name.strip_prefix(OWN)?;
-        Some((name, value.parse().ok()?))
+        let is_count = !NO_COUNTS.contains(&name);
+        Some((name, value.parse().ok().filter(|_| is_count)?))
     });
     own.collect()
 }

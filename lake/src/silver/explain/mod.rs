@@ -20,7 +20,7 @@ use crate::table::LoadedTable;
 use crate::verify::VerifyError;
 use search::{Found, Search, judged};
 
-/// Records of one key that are told of, the latest ones; the others are counted.
+/// Records of one key that are told of, those of the newest files; the others are counted.
 pub const MAX_RECORDS: usize = 1000;
 
 /// The key of a silver row.
