@@ -2,11 +2,13 @@
 //! shown by the same code.
 
 use prost_types::{Duration, Timestamp};
+use tapehouse_core::clock::now_ms;
 use tapehouse_lake::{Lake, LakeError, LoadedTable, TableName};
 use tapehouse_proto::v1;
 
 use crate::diagnosis::{Diagnosis, Standing};
 use crate::reason::Reason;
+use crate::silver_answer;
 use crate::view::{PartitionView, TableSize, TopicView};
 
 /// One topic, as tables and Kafka show it. Whoever knows more (the node that reads it) adds that.
@@ -35,6 +37,9 @@ pub fn topic(view: &TopicView, diagnosis: &Diagnosis) -> v1::TopicOffsets {
         recorded_topic_id: state.and_then(Result::ok).and_then(|state| state.topic_id.clone()),
         identity_error: view.mismatch().map(|mismatch| mismatch.to_string()),
         reasons: diagnosis.reasons.iter().map(Reason::answer).collect(),
+        silver: view
+            .silver()
+            .map(|silver| silver_answer::silver(silver, None, &view.reader, now_ms())),
     }
 }
 
@@ -49,7 +54,8 @@ fn partition(view: &PartitionView) -> v1::PartitionOffsets {
     }
 }
 
-fn standing(standing: Standing) -> v1::Standing {
+/// The standing in the words of `tapehouse.v1`.
+pub fn standing(standing: Standing) -> v1::Standing {
     match standing {
         Standing::UpToDate => v1::Standing::UpToDate,
         Standing::Waiting => v1::Standing::Waiting,
@@ -61,7 +67,12 @@ fn standing(standing: Standing) -> v1::Standing {
 
 /// The standing that an answer names; `None` where it names none that this version knows.
 pub fn standing_of(answer: &v1::TopicOffsets) -> Option<Standing> {
-    match answer.standing() {
+    standing_from(answer.standing())
+}
+
+/// The same of any answer.
+pub fn standing_from(standing: v1::Standing) -> Option<Standing> {
+    match standing {
         v1::Standing::Unspecified => None,
         v1::Standing::UpToDate => Some(Standing::UpToDate),
         v1::Standing::Waiting => Some(Standing::Waiting),
@@ -98,6 +109,7 @@ pub fn table(table: &LoadedTable) -> v1::Table {
         location: table.metadata().location().to_owned(),
         metadata_location: table.metadata_location().to_owned(),
         metadata_bytes: table.metadata_bytes(),
+        delete_files: table.summary().delete_files.unwrap_or(0),
     }
 }
 

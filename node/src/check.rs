@@ -46,13 +46,6 @@ pub struct TableCheck {
     pub compared: Option<Compared>,
 }
 
-impl TableCheck {
-    /// Whether everything holds.
-    pub fn holds(&self) -> bool {
-        self.report.violations.is_empty()
-    }
-}
-
 /// Checks `table`; with `deep` reads Kafka again. `progress` is told the rows read so far.
 ///
 /// # Errors

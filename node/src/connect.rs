@@ -4,6 +4,8 @@ use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::producer::ProducerError;
 use tapehouse_kafka::registry::{RegistryAuth, RegistryClient, RegistryError, RegistrySettings};
 use tapehouse_kafka::{AccessError, KafkaSettings};
+use tapehouse_lake::silver::source::SourceError;
+use tapehouse_lake::verify::VerifyError;
 use tapehouse_lake::{LakeError, LakeSettings};
 
 use crate::config::{Config, ConfigError, Fault, RegistryLogin};
@@ -163,5 +165,14 @@ pub fn lake_failure(error: &LakeError) -> Failure {
             Failure::unreachable(chain(error)).code(error.code())
         }
         _ => Failure::failed(chain(error)).code(error.code()),
+    }
+}
+
+/// A failure of a check of a silver table, by its class.
+pub fn verify_failure(error: &VerifyError) -> Failure {
+    match error {
+        VerifyError::Source(SourceError::Lake(error)) => lake_failure(error),
+        VerifyError::Source(source) => Failure::failed(chain(error)).code(source.code()),
+        _ => Failure::failed(chain(error)).code("lake"),
     }
 }

@@ -10,7 +10,7 @@ use crate::view::{PartitionView, Reader, TableView, TopicView};
 /// Freshness alert of bronze: behind and without a commit for so long means stale, in milliseconds.
 pub const STALE_AFTER_MS: i64 = 300_000;
 /// Behind, but with a commit this recent: somebody is at work, in milliseconds.
-const AT_WORK_MS: i64 = 35_000;
+pub const AT_WORK_MS: i64 = 35_000;
 
 /// How a topic stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,6 +234,7 @@ mod tests {
                 size,
                 state: Ok(state),
                 undecodable: Undecodable::default(),
+                silver: None,
             }
         });
         TopicView {

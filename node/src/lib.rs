@@ -27,6 +27,8 @@ mod process;
 mod push;
 mod reason;
 mod signals;
+mod silver_answer;
+mod silver_view;
 mod transactions;
 mod view;
 

@@ -16,6 +16,7 @@ use tapehouse_lake::{Lake, LakeError, LakeSettings, LoadedTable, SnapshotRef, St
 use crate::config::Topic;
 use crate::connect::{consumer_failure, lake_failure};
 use crate::exit::Failure;
+use crate::silver_view::SilverView;
 
 /// Longest wait for one answer of Kafka.
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,6 +67,8 @@ pub struct TableView {
     pub state: Result<StreamState, StateError>,
     /// Rows that could not be decoded.
     pub undecodable: Undecodable,
+    /// The silver table that is made from it; `None` where none is.
+    pub silver: Option<SilverView>,
 }
 
 /// Rows that could not be decoded, of the commits whose snapshots are retained.
@@ -100,6 +103,7 @@ impl TableView {
             size: TableSize::of(table),
             state: table.stream_state(),
             undecodable: Undecodable::of(table),
+            silver: None,
         }
     }
 }
@@ -196,6 +200,11 @@ impl TopicView {
         numbers.into_iter().map(view).collect()
     }
 
+    /// The silver table that is made from the topic's table.
+    pub fn silver(&self) -> Option<&SilverView> {
+        self.table.as_ref()?.silver.as_ref()
+    }
+
     /// Offsets not yet committed, over all partitions.
     pub fn lag(&self) -> u64 {
         self.partitions().iter().filter_map(PartitionView::lag).sum()
@@ -284,8 +293,21 @@ pub async fn look_at_tables(topics: &[Topic], lake: &Lake) -> Result<Vec<Option<
     let mut tables = Vec::with_capacity(topics.len());
     for topic in topics {
         let name = table_name(topic)?;
-        let loaded = lake.load(&name).await.map_err(|error| lake_failure(&error))?;
-        tables.push(loaded.as_ref().map(TableView::of));
+        let failed = |error| lake_failure(&error);
+        // Before bronze: what is merged is in bronze then.
+        let silver = match topic.silver {
+            Some(kind) => {
+                let name = kind.name().parse().map_err(Failure::failed)?;
+                Some((kind, lake.load(&name).await.map_err(failed)?))
+            }
+            None => None,
+        };
+        let loaded = lake.load(&name).await.map_err(failed)?;
+        let mut view = loaded.as_ref().map(TableView::of);
+        if let (Some(view), Some(bronze), Some((kind, silver))) = (&mut view, &loaded, silver) {
+            view.silver = Some(SilverView::of(kind, silver.as_ref(), bronze));
+        }
+        tables.push(view);
     }
     Ok(tables)
 }
@@ -333,6 +355,7 @@ mod tests {
             size: TableSize::default(),
             state: Ok(state),
             undecodable: Undecodable::default(),
+            silver: None,
         };
         let log = log.iter().map(|&(p, start, end)| (p, OffsetRange::new(start, end)));
         TopicView {

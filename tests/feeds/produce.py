@@ -7,6 +7,7 @@
 The topic must exist; several, with commas between, get the same records each. The schema is registered under TOPIC-value. Prints JSON: sent, visible (to read_committed), aborted, bad,
 tombstones, schema_id. With --per-transaction each N records are a transaction, and each K-th of these is aborted, the last one too;
 --hang leaves one more transaction open, as a producer does that dies. An unknown record names a schema id that no registry has.
+--overrides: a JSON list; the first records take these fields instead of theirs, one object each.
 --batch: at most N records in one of the producer's batches, which a fetch takes whole.
 --pad adds a field `note` of that many characters which compress by a quarter at most: big records.
 """
@@ -82,6 +83,7 @@ class Feed:
         if args.per_transaction:
             properties |= {"transactional.id": f"{args.topic}-{args.first}", "transaction.timeout.ms": 30_000}
         self.producer = Producer(properties)
+        self.overrides = json.loads(args.overrides)
         self.failed = 0
         self.counts = dict(sent=0, visible=0, aborted=0, bad=0, tombstones=0, schema_id=self.schema_id)
 
@@ -95,6 +97,7 @@ class Feed:
         out = io.BytesIO()
         out.write(struct.pack(">bI", 0, NOBODYS_SCHEMA_ID if is_unknown else self.schema_id))
         record = trade(self.args.shape, i)
+        record.update(self.overrides[i - self.args.first] if i - self.args.first < len(self.overrides) else {})
         if self.args.pad:
             record["note"] = base64.b64encode(random.Random(i).randbytes(self.args.pad * 3 // 4)).decode()
         fastavro.schemaless_writer(out, self.schema, record)
@@ -167,6 +170,7 @@ def main():
     parser.add_argument("--keys", type=int, default=1 << 30)
     for name in ("bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every", "pad", "batch"):
         parser.add_argument(f"--{name}", type=int, default=0)
+    parser.add_argument("--overrides", default="[]")
     parser.add_argument("--scattered", action="store_true")
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--hang", action="store_true")

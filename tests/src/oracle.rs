@@ -137,7 +137,7 @@ impl Site {
         }
     }
 
-    /// Asks the oracle whether the silver tables are the fold of their bronze tables, and demands it; figures by table.
+    /// Asks both judges whether the silver tables are the fold of their bronze tables, and demands it; figures by table.
     ///
     /// # Errors
     /// [`Error::Violated`] with what it found; other errors when it cannot judge.
@@ -148,6 +148,11 @@ impl Site {
         let violations = answer["violations"].clone();
         let verdict = Verdict::of(answer, &violations);
         self.holds(&verdict, "oracle, silver tables:".to_owned())?;
+        let own = self.command(&["verify", "-o", "json"])?.expect(&JUDGED)?.json()?;
+        for table in own["tables"].as_array().into_iter().flatten() {
+            let of_table = Verdict::of(own.clone(), &table["violations"]);
+            self.holds(&of_table, format!("tapehouse verify, table {}:", table["table"]))?;
+        }
         Ok(verdict.answer["tables"].clone())
     }
 

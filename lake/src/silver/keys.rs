@@ -1,8 +1,11 @@
 //! Keys and order of silver rows, as cleaned or as read back from the table.
 
 use arrow_array::cast::AsArray;
+use arrow_array::temporal_conversions::timestamp_us_to_datetime;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray};
+
+use tapehouse_core::words::one_line;
 
 use super::SilverTable;
 use super::clean::CleanError;
@@ -15,6 +18,9 @@ pub const ORDER_COLUMNS: [&str; 4] = [
     "kafka_partition",
     "kafka_offset",
 ];
+
+/// Of a key so much is shown.
+const MAX_KEY_CHARS: usize = 80;
 
 /// Event time of a row without one: it loses to every other.
 const NO_EVENT_US: i64 = i64::MIN;
@@ -61,6 +67,27 @@ pub fn orders(rows: &RecordBatch) -> Result<Vec<Order>, CleanError> {
         offset: offsets[row],
     };
     Ok((0..rows.num_rows()).map(order).collect())
+}
+
+/// The key of one row, for people; the row is as [`keys`] needs it.
+pub fn key_text(table: SilverTable, rows: &RecordBatch, row: usize) -> String {
+    let column = match table {
+        SilverTable::Trades => "trade_id",
+        SilverTable::OrderbookSnapshots | SilverTable::MarketData => "symbol",
+    };
+    let text = match texts(rows, column) {
+        Ok(texts) if texts.is_valid(row) => one_line(texts.value(row), MAX_KEY_CHARS),
+        _ => "?".to_owned(),
+    };
+    if table == SilverTable::Trades {
+        return text;
+    }
+    let times = primitive::<TimestampMicrosecondType>(rows, table.timestamp_column());
+    let time = times.ok().and_then(|times| timestamp_us_to_datetime(times.value(row)));
+    time.map_or_else(
+        || text.clone(),
+        |time| format!("{text} at {}Z", time.format("%Y-%m-%dT%H:%M:%S%.f")),
+    )
 }
 
 fn texts<'a>(rows: &'a RecordBatch, column: &'static str) -> Result<&'a StringArray, CleanError> {

@@ -2,10 +2,11 @@
 
 pub mod clean;
 mod columns;
+pub mod explain;
 mod keys;
 mod layout;
 pub mod merge;
 pub mod source;
 
-pub use keys::{ORDER_COLUMNS, keys, orders};
+pub use keys::{ORDER_COLUMNS, key_text, keys, orders};
 pub use layout::SilverTable;

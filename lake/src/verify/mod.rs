@@ -4,6 +4,7 @@
 mod files;
 mod history;
 mod rows;
+mod silver;
 
 use std::collections::BTreeMap;
 
@@ -16,11 +17,12 @@ use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::table::LoadedTable;
 use rows::Expected;
+pub use silver::{SilverLook, SilverReport, VerifyError, verify_silver};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// `I1`, `I2` or `I3`.
+    /// `I1`, `I2`, `I3` or `I4`.
     pub invariant: &'static str,
     /// What was found.
     pub message: String,

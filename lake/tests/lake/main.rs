@@ -22,3 +22,4 @@ mod silver_source;
 mod support;
 mod tiers;
 mod verify;
+mod verify_silver;

@@ -1,19 +1,23 @@
 //! `tapehouse explain TOPIC PARTITION OFFSET`
 
 use serde_json::{Value, json};
-use tapehouse_lake::find::FoundRow;
+use tapehouse_lake::find::{Coordinate, FoundRow};
+use tapehouse_lake::silver::clean::Rules;
+use tapehouse_lake::silver::explain::{Fate, KeyRecord, LiveRow, Tables, explain_record};
 use tapehouse_proto::v1;
 
 use super::status::{reason_json, reason_lines};
-use super::{EndpointArgs, Looked};
+use super::{EndpointArgs, Looked, key};
 use crate::cli::Global;
 use crate::client::NodeClient;
 use crate::config::{Config, Part, Topic};
+use crate::connect::{lake_failure, lake_settings, verify_failure};
 use crate::console::{OutputFormat, Style, print, print_json, rfc3339};
-use crate::coordinate::verdict::{LogFacts, Place};
+use crate::coordinate::verdict::{Facts, LogFacts, Place};
 use crate::coordinate::{Explained, Wanted, look_for};
 use crate::exit::{Exit, Failure};
 use crate::reason::Reason;
+use crate::view::{open_lake, table_name};
 
 /// Says where the record is.
 ///
@@ -47,16 +51,97 @@ pub(super) async fn run(name: &str, wanted: Wanted, node: &EndpointArgs, global:
             Err(failure) => not_asked.push(format!("how the topic stands: [{}] {}", failure.code, failure.message)),
         }
     }
+    let silver = match in_silver(&config, topic, wanted, &facts).await {
+        Ok(silver) => silver,
+        Err(failure) => {
+            not_asked.push(format!("silver: [{}] {}", failure.code, failure.message));
+            None
+        }
+    };
     let explained = facts.explained();
     match global.output {
-        OutputFormat::Json => print_json(&as_json(topic, wanted, &explained, &not_asked)),
-        OutputFormat::Table => print(&as_text(topic, wanted, &explained, &not_asked)),
+        OutputFormat::Json => {
+            let mut answer = as_json(topic, wanted, &explained, &not_asked);
+            answer["silver"] = json!(silver.as_ref().map(InSilver::json));
+            print_json(&answer);
+        }
+        OutputFormat::Table => {
+            let silver = silver.as_ref().map_or(String::new(), InSilver::text);
+            print(&(as_text(topic, wanted, &explained, &not_asked) + &silver));
+        }
+    }
+    if silver.is_some_and(|silver| silver.record.fate == Fate::Absent) {
+        return Ok(Exit::CheckFailed);
     }
     Ok(match explained.verdict.place {
         Place::Missing => Exit::CheckFailed,
         Place::Unknown => explained.facts.table.err().map_or(Exit::Failed, |failure| failure.exit),
         _ => Exit::Ok,
     })
+}
+
+/// What became of the record in the silver table that is made from its topic.
+struct InSilver {
+    table: &'static str,
+    record: KeyRecord,
+    /// Silver's row of its key.
+    row: Option<LiveRow>,
+}
+
+impl InSilver {
+    fn json(&self) -> Value {
+        json!({
+            "table": self.table,
+            "record": key::record_json(&self.record),
+            "row": self.row.as_ref().map(key::row_json),
+        })
+    }
+
+    fn text(&self) -> String {
+        let fate = key::fate_text(&self.record.fate);
+        let row = self
+            .row
+            .as_ref()
+            .map(|row| format!("; the row of its key:{}", key::row_lines(row)));
+        format!("\n\n{}: {fate}{}", self.table, row.unwrap_or_default())
+    }
+}
+
+/// Of a record that is in the bronze table, what became of it in silver; `None` where nothing is made from the topic.
+async fn in_silver(config: &Config, topic: &Topic, wanted: Wanted, facts: &Facts) -> Result<Option<InSilver>, Failure> {
+    let (Some(kind), Ok(Some(found)), true) = (topic.silver, &facts.table, facts.has_row()) else {
+        return Ok(None);
+    };
+    let failed = |error| lake_failure(&error);
+    let Some(lake) = open_lake(lake_settings(config)?).await? else {
+        return Ok(None);
+    };
+    let name = kind.name().parse().map_err(Failure::failed)?;
+    // Without a table nobody merges.
+    let Some(silver) = lake.load(&name).await.map_err(failed)? else {
+        return Ok(None);
+    };
+    let Some(bronze) = lake.load(&table_name(topic)?).await.map_err(failed)? else {
+        return Ok(None);
+    };
+    let tables = Tables {
+        kind,
+        silver: Some(&silver),
+        bronze: &bronze,
+        rules: &Rules::default(),
+    };
+    let record = Coordinate {
+        incarnation: found.incarnation,
+        partition: wanted.partition,
+        offset: wanted.offset,
+    };
+    let explained = explain_record(&lake, tables, record).await;
+    let explained = explained.map_err(|error| verify_failure(&error))?;
+    Ok(explained.map(|(record, row)| InSilver {
+        table: kind.name(),
+        record,
+        row,
+    }))
 }
 
 /// How the topic stands: as a node tells that is to be asked, else as `status` finds out.

@@ -24,10 +24,13 @@ mod dry_run;
 mod endpoint;
 pub mod explain;
 pub mod generate;
+mod key;
 pub mod offsets;
 mod repair;
 pub mod run;
+mod silver_status;
 pub mod status;
+mod table_show;
 pub mod tables;
 pub mod verify;
 

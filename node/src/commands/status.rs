@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tapehouse_proto::v1;
 
-use super::{Answers, EndpointArgs, Looked};
+use super::{Answers, EndpointArgs, Looked, silver_status};
 use crate::answer::{standing_of, time_ms};
 use crate::beacon::{self, Found};
 use crate::cli::Global;
@@ -19,9 +19,10 @@ use crate::view::Reader;
 
 const EXAMPLES: &str = "\
 Examples:
-  tapehouse status              one line a topic, and why data is not visible where it is not
+  tapehouse status              by layer, and why data is not visible where it is not
   tapehouse status -o json
-  tapehouse status || alert     exit code 3 when data is stale: behind, and no commit for 5 minutes
+  tapehouse status || alert     exit code 3 when data is stale: bronze behind, and no commit for 5 minutes; or silver
+                                without what bronze has had for 15 minutes
 
 Asks the node that runs with this state folder, else reads tables and Kafka: no running node is needed. With --endpoint it asks
 another node. Only a node knows what its topics wait for.";
@@ -50,7 +51,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         OutputFormat::Json => print_json(&as_json(&looked.answer)),
         OutputFormat::Table => print(&as_table(&looked.answer.topics)),
     }
-    let is_stale = looked.answer.topics.iter().any(|topic| topic.stale);
+    let is_stale = looked.answer.topics.iter().any(is_stale);
     looked.end(if is_stale { Exit::CheckFailed } else { Exit::Ok })
 }
 
@@ -93,6 +94,11 @@ pub(super) async fn here(config: &Config, topics: &[Topic]) -> Result<Looked, Fa
     Ok(looked)
 }
 
+/// Whether one of its layers is stale.
+fn is_stale(topic: &v1::TopicOffsets) -> bool {
+    topic.stale || topic.silver.as_ref().is_some_and(|silver| silver.stale)
+}
+
 fn standing_name(topic: &v1::TopicOffsets) -> &'static str {
     standing_of(topic).map_or("unknown", Standing::name)
 }
@@ -112,10 +118,11 @@ fn as_json(answer: &v1::ListOffsetsResponse) -> serde_json::Value {
                 "lag": topic.lag,
                 "rows": topic.rows,
                 "last_commit": topic.last_commit_time.as_ref().map(time_ms).and_then(rfc3339),
+                "silver": topic.silver.as_ref().map(silver_status::as_json),
             })
         })
         .collect();
-    json!({ "cluster": answer.cluster, "stale": answer.topics.iter().any(|topic| topic.stale), "topics": topics })
+    json!({ "cluster": answer.cluster, "stale": answer.topics.iter().any(is_stale), "topics": topics })
 }
 
 /// A reason, as `status` and `explain` show it.
@@ -168,5 +175,7 @@ fn as_table(topics: &[v1::TopicOffsets]) -> String {
         };
         format!("{}: {reason}{}", topic.topic, reason_lines(&topic.reasons, style))
     });
-    format!("{}\n\n{}", table.render(style), reasons.collect::<Vec<_>>().join("\n"))
+    let bronze = reasons.collect::<Vec<_>>().join("\n");
+    let silver = silver_status::as_table(topics, style);
+    format!("{}\n\n{bronze}{silver}", table.render(style))
 }

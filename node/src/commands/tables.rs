@@ -5,7 +5,7 @@ use tapehouse_core::clock::now_ms;
 use tapehouse_lake::Lake;
 use tapehouse_proto::v1;
 
-use super::{Answers, EndpointArgs};
+use super::{Answers, EndpointArgs, table_show};
 use crate::answer::{self, time_ms};
 use crate::cli::Global;
 use crate::config::{Config, Part};
@@ -17,12 +17,15 @@ const EXAMPLES: &str = "\
 Examples:
   tapehouse tables
   tapehouse tables -o json | jq -r '.tables[] | [.table, .rows] | @tsv'
-  tapehouse tables --locations       where each table's folder is, for engines that read by path";
+  tapehouse tables --locations       where each table's folder is, for engines that read by path
+  tapehouse tables show silver.trades    columns, files by kind and size, partitions, cursor, last commits with their counts";
 
 /// Arguments of `tables`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    one: Option<One>,
     /// Shows the folder of each table
     #[arg(long)]
     locations: bool,
@@ -30,11 +33,21 @@ pub struct Args {
     node: EndpointArgs,
 }
 
+/// What is shown of one table.
+#[derive(Debug, clap::Subcommand)]
+enum One {
+    /// Show one table: columns, files, partitions, cursor, last commits
+    Show(table_show::Args),
+}
+
 /// Shows the tables of the catalog and their sizes.
 ///
 /// # Errors
 /// Bad configuration; a catalog or table that cannot be read, a node that does not answer.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
+    if let Some(One::Show(show)) = &args.one {
+        return table_show::run(show, global).await;
+    }
     let tables = match args.node.answers(global, &[Part::Lake]).await? {
         Answers::Node(client) => client.tables().await?,
         Answers::Here(config) => list(&config).await?,
@@ -60,6 +73,7 @@ fn as_json(table: &v1::Table) -> serde_json::Value {
         "table": table.table,
         "rows": table.rows,
         "files": table.files,
+        "delete_files": table.delete_files,
         "size_bytes": table.size_bytes,
         "snapshots": table.snapshots,
         "last_commit": table.last_commit_time.as_ref().map(time_ms).and_then(rfc3339),

@@ -1,12 +1,15 @@
 //! `tapehouse verify`
 
 use serde_json::{Value, json};
-use tapehouse_lake::{Lake, TableName};
+use tapehouse_lake::silver::SilverTable;
+use tapehouse_lake::silver::clean::Rules;
+use tapehouse_lake::verify::{SilverLook, SilverReport, Violation, verify_silver};
+use tapehouse_lake::{Lake, LoadedTable, TableName};
 
 use crate::check::{Deep, TableCheck, check};
 use crate::cli::Global;
 use crate::config::{Config, Part, Topic};
-use crate::connect::{kafka_settings, lake_failure, lake_settings};
+use crate::connect::{kafka_settings, lake_failure, lake_settings, verify_failure};
 use crate::console::{Align, Live, OutputFormat, Style, Table, grouped, print, print_json};
 use crate::exit::{Exit, Failure};
 
@@ -15,9 +18,45 @@ Examples:
   tapehouse verify                               every record of the covered ranges once? from the tables alone
   tapehouse verify --deep                        and reads Kafka again: names each missing or extra offset
   tapehouse verify --table bronze.raw_trades -o json
+  tapehouse verify --table silver.trades         is silver the last-writer fold of its bronze table?
 
-Checks I1 (each visible record of the covered ranges has one row), I2 (ranges are contiguous) and I3 (no data file is
-referenced twice). Exit code 0: all hold. 3: a violation, each is named.";
+Checks of bronze tables I1 (each visible record of the covered ranges has one row), I2 (ranges are contiguous) and I3 (no data file
+is referenced twice); of silver tables I3, and I4 (one row a key: the latest of what of bronze was merged, cleaned by the rules).
+Exit code 0: all hold. 3: a violation, each is named.";
+
+/// What one table is checked as.
+enum Subject {
+    /// Records as received, of this topic.
+    Bronze(Topic),
+    /// One row a key.
+    Silver(SilverTable),
+}
+
+/// What was found of one table.
+enum Checked {
+    Bronze(TableCheck),
+    Silver(Box<SilverReport>),
+}
+
+impl Checked {
+    fn table(&self) -> &str {
+        match self {
+            Self::Bronze(check) => &check.report.table,
+            Self::Silver(report) => &report.table,
+        }
+    }
+
+    fn violations(&self) -> &[Violation] {
+        match self {
+            Self::Bronze(check) => &check.report.violations,
+            Self::Silver(report) => &report.violations,
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.violations().is_empty()
+    }
+}
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +65,7 @@ pub struct Args {
     /// Reads Kafka again and compares offset by offset, as far as Kafka still holds them
     #[arg(long)]
     deep: bool,
-    /// Only this table; repeatable [default: the tables of all configured topics]
+    /// Only this table; repeatable [default: the bronze and silver tables of all configured topics]
     #[arg(long, value_name = "TABLE")]
     table: Vec<String>,
     /// With --deep: the topics are compacted, so that rows whose record Kafka has removed are no violation
@@ -55,33 +94,37 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         None
     };
     let mut checks = Vec::new();
-    for (name, topic) in wanted(args, &config)? {
+    for (name, subject) in wanted(args, &config)? {
         let Some(table) = lake.load(&name).await.map_err(|error| lake_failure(&error))? else {
             if args.table.is_empty() {
                 continue;
             }
-            return Err(Failure::failed(format!("table {name} does not exist"))
-                .code("no_such_table")
-                .hint("`tapehouse tables` lists them"));
+            return Err(no_such_table(&name));
         };
-        if table.merge_state().is_ok() {
-            return Err(Failure::failed(format!(
-                "{name} is merged from another table, and only bronze tables can be verified yet"
-            ))
-            .code("invalid_argument")
-            .hint("without --table all bronze tables are verified"));
-        }
-        let live = Live::on_stderr();
-        let line = live.line();
-        let label = name.to_string();
-        let progress = move |rows: u64| line.set_message(format!("{label}: {} rows", grouped(rows)));
-        let deep = kafka.as_ref().map(|kafka| Deep {
-            kafka,
-            topic: &topic.topic,
-            is_compacted: args.compacted,
+        checks.push(match subject {
+            Subject::Silver(kind) => Checked::Silver(Box::new(silver(&lake, kind, &table).await?)),
+            Subject::Bronze(_) if table.merge_state().is_ok() => {
+                return Err(Failure::failed(format!(
+                    "{name} is derived from another table, and not one of those that can be verified"
+                ))
+                .code("invalid_argument")
+                .hint("without --table all that can be verified are"));
+            }
+            Subject::Bronze(topic) => {
+                let deep = kafka.as_ref().map(|kafka| Deep {
+                    kafka,
+                    topic: &topic.topic,
+                    is_compacted: args.compacted,
+                });
+                let live = Live::on_stderr();
+                let line = live.line();
+                let label = name.to_string();
+                let progress = move |rows: u64| line.set_message(format!("{label}: {} rows", grouped(rows)));
+                let checked = check(&lake, &table, deep, progress).await?;
+                live.clear();
+                Checked::Bronze(checked)
+            }
         });
-        checks.push(check(&lake, &table, deep, progress).await?);
-        live.clear();
     }
     if checks.is_empty() {
         return Err(Failure::failed("there is no table to check yet")
@@ -89,40 +132,78 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
             .hint("`tapehouse status` says why"));
     }
     show(&checks, global.output);
-    Ok(if checks.iter().all(TableCheck::holds) {
+    Ok(if checks.iter().all(Checked::holds) {
         Exit::Ok
     } else {
         Exit::CheckFailed
     })
 }
 
-/// Tables to check, each with its topic.
-fn wanted(args: &Args, config: &Config) -> Result<Vec<(TableName, Topic)>, Failure> {
+fn no_such_table(name: &TableName) -> Failure {
+    Failure::failed(format!("table {name} does not exist"))
+        .code("no_such_table")
+        .hint("`tapehouse tables` lists them")
+}
+
+/// Checks a silver table against the bronze table that it records to be made from.
+async fn silver(lake: &Lake, kind: SilverTable, table: &LoadedTable) -> Result<SilverReport, Failure> {
+    let state = table.merge_state().map_err(|error| {
+        // The cursor says what the table should hold: without it there is nothing to compare with.
+        Failure::with(Exit::CheckFailed, error).code("state_invalid")
+    })?;
+    let source: TableName = state.source.parse().map_err(Failure::failed)?;
+    // After silver: what bronze has gained since lies behind the cursor.
+    let bronze = lake.load(&source).await.map_err(|error| lake_failure(&error))?;
+    let bronze = bronze.ok_or_else(|| no_such_table(&source))?;
+    let live = Live::on_stderr();
+    let line = live.line();
+    let (label, total) = (kind.name(), table.live_rows().unwrap_or(0));
+    let progress = move |look: SilverLook| {
+        let pass = match look.passes {
+            1 => String::new(),
+            passes => format!(" (pass {} of {passes})", look.pass),
+        };
+        line.set_message(format!(
+            "{label}{pass}: {} of {} rows, {} rows of {source}",
+            grouped(look.silver_rows),
+            grouped(total),
+            grouped(look.bronze_rows)
+        ));
+    };
+    let report = verify_silver(lake, kind, table, &bronze, &Rules::default(), progress).await;
+    live.clear();
+    report.map_err(|error| verify_failure(&error))
+}
+
+/// Tables to check.
+fn wanted(args: &Args, config: &Config) -> Result<Vec<(TableName, Subject)>, Failure> {
     let name = |text: &str| text.parse::<TableName>().map_err(Failure::failed);
+    let silver = |kind: SilverTable| Ok::<_, Failure>((name(kind.name())?, Subject::Silver(kind)));
+    let bronze = |topic: &Topic| Ok::<_, Failure>((name(&topic.table)?, Subject::Bronze(topic.clone())));
     if args.table.is_empty() {
-        return config
-            .topics
-            .iter()
-            .map(|topic| Ok((name(&topic.table)?, topic.clone())))
-            .collect();
+        let of_silver = config.topics.iter().filter_map(|topic| topic.silver);
+        return config.topics.iter().map(bronze).chain(of_silver.map(silver)).collect();
     }
-    let with_topic = |text: &String| {
+    let meant = |text: &String| {
+        if let Some(kind) = SilverTable::ALL.into_iter().find(|kind| kind.name() == text) {
+            return silver(kind);
+        }
         let topic = config.topics.iter().find(|topic| topic.is_meant_by(text));
         match topic {
-            Some(topic) => Ok((name(&topic.table)?, topic.clone())),
+            Some(topic) => bronze(topic),
             None if args.deep => Err(Failure::failed(format!("no configured topic fills table {text}"))
                 .code("no_such_table")
                 .hint("--deep has to know the topic: add it to [[topics]]")),
-            None => Ok((name(text)?, Topic::of(text))),
+            None => Ok((name(text)?, Subject::Bronze(Topic::of(text)))),
         }
     };
-    args.table.iter().map(with_topic).collect()
+    args.table.iter().map(meant).collect()
 }
 
-fn show(checks: &[TableCheck], output: OutputFormat) {
+fn show(checks: &[Checked], output: OutputFormat) {
     if output == OutputFormat::Json {
         let tables: Vec<Value> = checks.iter().map(as_json).collect();
-        let verdict = if checks.iter().all(TableCheck::holds) {
+        let verdict = if checks.iter().all(Checked::holds) {
             "ok"
         } else {
             "violated"
@@ -133,7 +214,11 @@ fn show(checks: &[TableCheck], output: OutputFormat) {
     print(&as_text(checks));
 }
 
-fn as_json(check: &TableCheck) -> Value {
+fn as_json(check: &Checked) -> Value {
+    let check = match check {
+        Checked::Silver(report) => return json!(report),
+        Checked::Bronze(check) => check,
+    };
     let mut value = json!(check.report);
     if let (Some(object), Some(compared)) = (value.as_object_mut(), &check.compared) {
         let compared = json!({ "records": compared.records, "offsets_gone_from_kafka": compared.gone_from_kafka });
@@ -143,7 +228,7 @@ fn as_json(check: &TableCheck) -> Value {
 }
 
 /// The checks as a table, and each violation.
-pub fn as_text(checks: &[TableCheck]) -> String {
+fn as_text(checks: &[Checked]) -> String {
     let style = Style::of_stdout();
     let right = Align::Right;
     let mut table = Table::new(&[
@@ -151,30 +236,41 @@ pub fn as_text(checks: &[TableCheck]) -> String {
         ("ROWS", right),
         ("FILES", right),
         ("PARTITIONS", right),
-        ("COMPARED WITH KAFKA", right),
+        ("COMPARED WITH", Align::Left),
         ("VERDICT", Align::Left),
     ]);
     for check in checks {
-        let report = &check.report;
-        let verdict = match report.violations.len() {
+        let verdict = match check.violations().len() {
             0 => "ok".to_owned(),
             violations => format!("{violations} violations"),
         };
-        table.row([
-            report.table.clone(),
-            grouped(report.rows),
-            grouped(report.files),
-            report.partitions.len().to_string(),
-            check
-                .compared
-                .map_or("-".to_owned(), |compared| grouped(compared.records)),
-            verdict,
-        ]);
+        table.row(match check {
+            Checked::Bronze(check) => {
+                let report = &check.report;
+                let records = check.compared.map(|compared| grouped(compared.records));
+                [
+                    report.table.clone(),
+                    grouped(report.rows),
+                    grouped(report.files),
+                    report.partitions.len().to_string(),
+                    records.map_or("-".to_owned(), |records| format!("{records} records of Kafka")),
+                    verdict,
+                ]
+            }
+            Checked::Silver(report) => [
+                report.table.clone(),
+                grouped(report.rows),
+                grouped(report.files),
+                "-".to_owned(),
+                format!("{} rows of {}", grouped(report.source_rows), report.source),
+                verdict,
+            ],
+        });
     }
     let mut text = table.render(style);
     for check in checks {
-        for violation in &check.report.violations {
-            let line = format!("{} {}: {}", check.report.table, violation.invariant, violation.message);
+        for violation in check.violations() {
+            let line = format!("{} {}: {}", check.table(), violation.invariant, violation.message);
             text.push_str(&format!("\n{}", style.bad(&line)));
         }
     }

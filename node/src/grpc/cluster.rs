@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tapehouse_actors::TopicProgress;
+use tapehouse_actors::{SilverProgress, TopicProgress};
 use tapehouse_proto::v1;
 use tapehouse_proto::v1::cluster_server::Cluster;
 use tonic::{Request, Response, Status};
@@ -35,6 +35,7 @@ impl Cluster for ClusterService {
             health: health.into(),
             health_reason: reason.unwrap_or_default(),
             topics: progress.topics.iter().map(topic).collect(),
+            silver: progress.silver.iter().map(silver).collect(),
         };
         Ok(Response::new(v1::GetClusterResponse {
             name: identity.cluster.clone(),
@@ -51,6 +52,23 @@ fn topic(progress: &TopicProgress) -> v1::NodeTopic {
         rows_committed: progress.rows_committed,
         undecodable_rows: progress.undecodable,
         commits: progress.commits,
+        last_commit_time: progress.last_commit_ms.map(timestamp),
+        freshness: live::freshness(&progress.freshness),
+    }
+}
+
+fn silver(progress: &SilverProgress) -> v1::NodeSilver {
+    v1::NodeSilver {
+        table: progress.table.clone(),
+        source: progress.source.clone(),
+        pipeline: Some(live::pipeline(&progress.state)),
+        input: progress.rows.input,
+        written: progress.rows.written,
+        deduplicated: progress.rows.deduplicated,
+        dropped: progress.rows.dropped,
+        quarantined: progress.rows.quarantined,
+        commits: progress.commits,
+        rows: progress.table_rows,
         last_commit_time: progress.last_commit_ms.map(timestamp),
         freshness: live::freshness(&progress.freshness),
     }

@@ -170,6 +170,7 @@ mod tests {
             },
             state: Ok(recorded),
             undecodable: Undecodable::default(),
+            silver: None,
         };
         let live = TopicProgress {
             state,

@@ -4,7 +4,7 @@ mod access;
 mod cluster;
 mod gate;
 mod health;
-mod live;
+pub(crate) mod live;
 mod logs;
 mod metrics;
 mod offsets;

@@ -15,7 +15,8 @@ use super::logs::Logs;
 use super::refusal::{Reason, Refusal};
 use super::{Identity, live};
 use crate::config::Topic;
-use crate::view::look_at_tables;
+use crate::silver_answer;
+use crate::view::{Reader, look_at_tables};
 
 /// A look at the offsets is good for this long.
 const LOOK_KEPT: Duration = Duration::from_millis(250);
@@ -134,7 +135,15 @@ impl Source {
         let answers = self.topics.iter().zip(tables).map(|(topic, table)| {
             let seen = logs.remove(&topic.topic).unwrap_or_default();
             let live = progress.topics.iter().find(|live| live.topic == topic.topic);
-            live::topic(topic, table, seen, live, about, now_ms)
+            let view = table.as_ref().and_then(|table| table.silver.clone());
+            let merge = progress.silver.iter().find(|merge| merge.source == topic.table);
+            let mut answer = live::topic(topic, table, seen, live, about, now_ms);
+            let of_silver = |view| {
+                let merge = merge.map(|merge| (merge, about.1));
+                silver_answer::silver(view, merge, &Reader::Runs, now_ms)
+            };
+            answer.silver = view.as_ref().map(of_silver);
+            answer
         });
         Ok(answers.collect())
     }

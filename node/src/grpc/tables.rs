@@ -101,5 +101,16 @@ fn described(table: &LoadedTable) -> v1::GetTableResponse {
         }),
         state_error,
         snapshots: snapshots.collect(),
+        merge_state: table.merge_state().ok().map(|state| v1::MergeState {
+            owner: state.owner,
+            source: state.source,
+            rules: state.rules,
+            snapshot_id: state.snapshot,
+            next_offsets: state
+                .next
+                .into_iter()
+                .map(|(incarnation, by_partition)| (incarnation, v1::NextOffsets { by_partition }))
+                .collect(),
+        }),
     }
 }

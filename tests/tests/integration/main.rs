@@ -23,6 +23,7 @@ mod schemas;
 mod secure_kafka;
 mod secure_registry;
 mod silver;
+mod silver_eyes;
 mod status;
 mod support;
 mod topics;

@@ -32,6 +32,7 @@ mod book;
 mod bronze;
 mod levels;
 mod market_data;
+mod matching;
 mod numbers;
 mod origin;
 mod text;
@@ -50,6 +51,7 @@ use arrow_schema::ArrowError;
 use super::{SilverTable, keys, orders};
 use crate::index::{KeyHash, Order};
 use bronze::Bronze;
+pub(crate) use matching::rows_of_key;
 use origin::Origin;
 use verdicts::Verdicts;
 

@@ -14,14 +14,14 @@ use crate::table::LoadedTable;
 
 /// Columns of the table, with their field ids.
 #[derive(Clone, Debug)]
-pub(super) struct Columns {
+pub(crate) struct Columns {
     ids: Vec<i32>,
     schema: ArrowSchemaRef,
 }
 
 /// Where the columns are in one file.
 #[derive(Clone, Debug)]
-pub(super) struct ColumnsInFile {
+pub(crate) struct ColumnsInFile {
     pub mask: ProjectionMask,
     /// Of each column its place in the batches that are read; `None`: the file is older than the column.
     places: Vec<Option<usize>>,

@@ -11,18 +11,23 @@ use crate::files::read_position_deletes;
 
 /// Positions of deleted rows of one data file, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct DeletedRows(Vec<u64>);
+pub(crate) struct DeletedRows(Vec<u64>);
 
 impl DeletedRows {
+    /// Positions in any order.
+    pub fn of(mut positions: Vec<u64>) -> Self {
+        positions.sort_unstable();
+        positions.dedup();
+        Self(positions)
+    }
+
     /// Reads the positions that `deletes` name of the data file at `path`.
     pub async fn read(io: &FileIO, path: &str, deletes: &[Arc<ManifestEntry>]) -> Result<Self, LakeError> {
         let mut positions = Vec::new();
         for entry in deletes {
             positions.extend(read_position_deletes(io, entry.data_file(), path).await?);
         }
-        positions.sort_unstable();
-        positions.dedup();
-        Ok(Self(positions))
+        Ok(Self::of(positions))
     }
 
     /// The rows that are left of `rows` rows from position `first` on; `None` where none of them is deleted.

@@ -13,8 +13,8 @@
 //! Neither is needed for the result: rows are filtered by their coordinates, and rows without them are never read.
 
 mod bounds;
-mod columns;
-mod deletes;
+pub(crate) mod columns;
+pub(crate) mod deletes;
 mod error;
 mod extents;
 mod file;
