@@ -11,6 +11,7 @@ mod batch;
 mod clock;
 mod engine;
 mod faults;
+mod history;
 mod market;
 mod options;
 mod recent;
