@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use serde_json::{Map, Value};
 use tapehouse_benches::report::Check;
+use tapehouse_benches::silver::{self, stream::Stream};
 use tapehouse_benches::{Outcome, commits, freshness, interrupt, throughput};
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,8 @@ Examples:
   cargo xtask bench --freshness --rate 5000 --seconds 60
   cargo xtask bench --commits 5000
   cargo xtask bench --all --check -o json
+  cargo xtask bench --silver throughput --records 12240000 --runs 3 --check
+  cargo xtask bench --silver size --sizes 500000,10000000,50000000 --records 1224000 --check
 
 Kafka and Apicurio are started for it and stopped again. Each bench says how loaded the machine was: figures of one
 run are compared with each other, never with those of another machine.";
@@ -25,6 +28,17 @@ run are compared with each other, never with those of another machine.";
 enum Output {
     Table,
     Json,
+}
+
+/// Parts of the silver bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SilverPart {
+    /// Bronze and silver against bronze alone, on the stream of the peers
+    Throughput,
+    /// The same on a stream of 60 days
+    Days,
+    /// Merging into tables of different sizes
+    Size,
 }
 
 /// End to end on real Kafka, with the limit loop beside it.
@@ -58,7 +72,18 @@ struct Args {
     /// Commits: rows of each
     #[arg(long, default_value_t = 250)]
     rows: usize,
-    /// All three benches
+    /// Measure silver; of several parts one after the other
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
+    silver: Vec<SilverPart>,
+    /// Silver, size: rows that the tables have before
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "500000,10000000,50000000",
+        value_name = "ROWS"
+    )]
+    sizes: Vec<u64>,
+    /// All three benches of bronze
     #[arg(long)]
     all: bool,
     /// Exit with 1 where a figure misses its limit
@@ -93,7 +118,10 @@ fn run(args: &Args) -> Outcome<Vec<Check>> {
         json: Map::new(),
         checks: Vec::new(),
     };
-    if args.all || !(args.freshness || args.commits.is_some()) {
+    for part in &args.silver {
+        run_silver(*part, args, root, &mut results)?;
+    }
+    if args.all || !(args.freshness || args.commits.is_some() || !args.silver.is_empty()) {
         let options = throughput::Options {
             records: args.records,
             runs: args.runs,
@@ -123,6 +151,37 @@ fn run(args: &Args) -> Outcome<Vec<Check>> {
         println!("{}", serde_json::to_string_pretty(&results.json)?);
     }
     Ok(results.checks)
+}
+
+fn run_silver(part: SilverPart, args: &Args, root: &Path, results: &mut Results) -> Outcome<()> {
+    let name = part
+        .to_possible_value()
+        .map_or_else(String::new, |value| format!("silver-{}", value.get_name()));
+    let folder = folder(root, &name)?;
+    match part {
+        SilverPart::Throughput | SilverPart::Days => {
+            let options = silver::throughput::Options {
+                records: args.records,
+                runs: args.runs,
+                seed: args.seed,
+                stream: match part {
+                    SilverPart::Days => Stream::Days,
+                    _ => Stream::Peers,
+                },
+            };
+            let report = silver::throughput::run(options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+        SilverPart::Size => {
+            let options = silver::size::Options {
+                records: args.records,
+                sizes: args.sizes.clone(),
+                seed: args.seed,
+            };
+            let report = silver::size::run(&options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+    }
 }
 
 fn say(text: &str) {

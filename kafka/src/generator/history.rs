@@ -2,9 +2,11 @@
 
 use rand::Rng;
 use rand::rngs::SmallRng;
+use serde::{Deserialize, Serialize};
 
+use super::options::GeneratorOptions;
 use super::recent::{LATE_ONE_IN, NEWEST, RESEND_REACH};
-use super::trade::{Nulls, Trade, uuid_v4};
+use super::trade::{Nulls, Trade, uuid_text, uuid_v4};
 
 /// Trades remembered at most, 24 bytes each; of more, the latest.
 const MOST: u64 = 1 << 26;
@@ -68,10 +70,57 @@ impl Kept {
     }
 }
 
+/// Trades that a feed goes on from, as if they had been sent before it began: corrections go to them too. They are functions of the
+/// seed and their number, so that nothing has to remember them; a correction is always one of the trade as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierTrades {
+    /// How many.
+    pub trades: u64,
+    /// When the first one happened, microseconds since 1970.
+    pub first_us: i64,
+    /// When the last one had happened: the others are evenly spread between.
+    pub end_us: i64,
+}
+
+impl EarlierTrades {
+    /// When the trade of this number happened, microseconds since 1970; from 0.
+    pub fn trade_us(&self, number: u64) -> i64 {
+        let span_us = i128::from(self.end_us - self.first_us);
+        let after_us = span_us * i128::from(number) / i128::from(self.trades.max(1));
+        self.first_us + i64::try_from(after_us).unwrap_or_default()
+    }
+
+    fn trade(&self, number: u64, options: &GeneratorOptions) -> Kept {
+        let draw = mix(number ^ mix(options.seed));
+        Kept {
+            trade_us: self.trade_us(number),
+            price_ticks: 1_000 + (draw % 10_000) as u32,
+            quantity: 100,
+            symbol: (draw % options.symbols as u64) as u16,
+            trader: (draw % options.traders as u64) as u16,
+            venue: 0,
+            flags: 0,
+        }
+    }
+}
+
+/// The trade_id of the trade of this number in a feed that remembers all trades; those of [`EarlierTrades`] come first.
+pub fn trade_id(seed: u64, number: u64) -> [u8; 36] {
+    uuid_text(&id(seed, number))
+}
+
+/// Looks random, and need not be kept.
+fn id(seed: u64, number: u64) -> [u8; 16] {
+    let base = mix(seed);
+    uuid_v4(mix(base ^ (2 * number)), mix(base ^ (2 * number + 1)))
+}
+
 /// Every trade in its latest version, and the latest messages as they were sent.
 pub(super) struct History {
-    seed: u64,
+    options: GeneratorOptions,
+    earlier: EarlierTrades,
     chunks: Vec<Vec<Kept>>,
+    /// Trades remembered so far.
     trades: u64,
     sent: Vec<Trade>,
     /// Messages sent so far; the next one's place in `sent` follows from it.
@@ -79,9 +128,14 @@ pub(super) struct History {
 }
 
 impl History {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(options: &GeneratorOptions) -> Self {
         Self {
-            seed,
+            earlier: options.earlier.unwrap_or(EarlierTrades {
+                trades: 0,
+                first_us: 0,
+                end_us: 0,
+            }),
+            options: options.clone(),
             chunks: Vec::new(),
             trades: 0,
             sent: Vec::new(),
@@ -91,7 +145,7 @@ impl History {
 
     /// Remembers a new trade and gives it its id.
     pub fn remember(&mut self, trade: &mut Trade) {
-        trade.id = self.id(self.trades);
+        trade.id = id(self.options.seed, self.earlier.trades + self.trades);
         let kept = Kept::of(trade);
         let (chunk, place) = place(self.trades);
         match self.chunks.get_mut(chunk) {
@@ -108,16 +162,22 @@ impl History {
 
     /// Corrects a trade by `change`: nine in ten times one of the latest, else any, each equally likely.
     pub fn correct(&mut self, rng: &mut SmallRng, change: impl FnOnce(&mut Trade, &mut SmallRng)) -> Option<Trade> {
-        if self.trades == 0 {
+        let trades = self.earlier.trades + self.trades;
+        if trades == 0 {
             return None;
         }
         let reach = match rng.random_range(0..LATE_ONE_IN) {
             0 => MOST,
             _ => NEWEST as u64,
         };
-        let number = rng.random_range(self.trades.saturating_sub(reach)..self.trades);
-        let id = self.id(number);
-        let (chunk, place) = place(number);
+        let number = rng.random_range(trades.saturating_sub(reach)..trades);
+        let id = id(self.options.seed, number);
+        let Some(own) = number.checked_sub(self.earlier.trades) else {
+            let mut trade = self.earlier.trade(number, &self.options).trade(id);
+            change(&mut trade, rng);
+            return Some(trade);
+        };
+        let (chunk, place) = place(own);
         let kept = self.chunks.get_mut(chunk)?.get_mut(place)?;
         let mut trade = kept.trade(id);
         change(&mut trade, rng);
@@ -141,12 +201,6 @@ impl History {
             0 => None,
             sent => Some(self.sent[rng.random_range(0..sent)]),
         }
-    }
-
-    /// Id of the trade of this number: looks random, and need not be kept.
-    fn id(&self, number: u64) -> [u8; 16] {
-        let base = mix(self.seed);
-        uuid_v4(mix(base ^ (2 * number)), mix(base ^ (2 * number + 1)))
     }
 }
 

@@ -22,6 +22,7 @@ mod trade;
 
 pub use batch::{GeneratedBatch, GeneratedRecord};
 pub use engine::Generator;
+pub use history::{EarlierTrades, trade_id};
 pub use options::{BadRecordKind, EventClock, GeneratorOptions, InvalidOptions, SchemaIds};
 pub use stats::{GeneratorStats, TopicStats};
 pub use topic::{Topic, UnknownTopic};

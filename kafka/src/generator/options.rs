@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Topic;
+use super::history::EarlierTrades;
 
 /// Most symbols: tickers are one to five letters, and the pick table has 16,384 places.
 pub(super) const MAX_SYMBOLS: usize = 5_000;
@@ -65,6 +66,8 @@ pub struct GeneratorOptions {
     /// How far back: to any trade, each equally likely, at 24 bytes of memory a trade (up to 67 million); else to one of a sample
     /// of 20,000. With it a re-send is one of the last 5,000 messages, and else the latest version of one of the last 5,000 trades.
     pub remembers_all: bool,
+    /// With it: trades that there were before the first.
+    pub earlier: Option<EarlierTrades>,
     /// Records sent again as they were, all topics.
     pub duplicates: f64,
     /// Trades without trade_id (and so without key).
@@ -94,6 +97,7 @@ impl Default for GeneratorOptions {
             corrections: 0.0,
             moves: 0.0,
             remembers_all: false,
+            earlier: None,
             duplicates: 0.0,
             null_ids: 0.0,
             null_symbols: 0.0,
