@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tapehouse_core::backoff::Backoff;
 use tapehouse_core::chunk::{BronzeOffsets, next_chunk};
 use tapehouse_core::clock::now_ms;
+use tapehouse_core::failpoint;
 use tapehouse_core::merge::{MergeRequest, MergeState};
 use tapehouse_core::offsets::Ranges;
 use tapehouse_core::watermark::Watermark;
@@ -233,6 +234,7 @@ impl SilverMerge {
         };
         let summary = batch.summary(&rows, &self.shared);
         let staged = merger.stage(plan, files, request, summary).await?;
+        failpoint::reach("after_merge_stage");
         let replaced = staged.replaced();
         let Some(committed) = self.commit_until_certain(&merger, &staged).await? else {
             // Another node has merged them: what it wrote is not in this index.
@@ -242,6 +244,7 @@ impl SilverMerge {
                 .inc();
             return self.open().await;
         };
+        failpoint::reach("before_follow");
         let job = move || merger.follow(&staged, &committed).map(|()| (merger, committed));
         let (merger, committed) = blocking(job).await??;
         self.published(
