@@ -39,6 +39,12 @@ enum SilverPart {
     Days,
     /// Merging into tables of different sizes
     Size,
+    /// How long after it was generated a trade is visible in silver
+    Freshness,
+    /// A full scan by DuckDB while the stream of 60 days is merged, against a compacted copy
+    Scan,
+    /// Thousands of small merges (--commits, --age-ms, --rate)
+    Commits,
 }
 
 /// End to end on real Kafka, with the limit loop beside it.
@@ -134,11 +140,14 @@ fn run(args: &Args) -> Outcome<Vec<Check>> {
         let options = freshness::Options {
             rate: args.rate,
             seconds: args.seconds,
+            is_silver: false,
         };
         let report = freshness::run(options, &folder(root, "freshness")?, &say)?;
         results.add("freshness", &report, &report.checks, &report.text())?;
     }
-    if let Some(commits) = args.commits.or(args.all.then_some(5000)) {
+    // With silver, the number is that of silver's commits.
+    let of_bronze = args.commits.filter(|_| args.silver.is_empty());
+    if let Some(commits) = of_bronze.or(args.all.then_some(5000)) {
         let options = commits::Options {
             commits,
             age: Duration::from_millis(args.age_ms),
@@ -170,6 +179,32 @@ fn run_silver(part: SilverPart, args: &Args, root: &Path, results: &mut Results)
                 },
             };
             let report = silver::throughput::run(options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+        SilverPart::Freshness => {
+            let options = freshness::Options {
+                rate: args.rate,
+                seconds: args.seconds,
+                is_silver: true,
+            };
+            let report = freshness::run(options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+        SilverPart::Scan => {
+            let options = silver::scan::Options {
+                records: args.records,
+                seed: args.seed,
+            };
+            let report = silver::scan::run(options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+        SilverPart::Commits => {
+            let options = silver::commits::Options {
+                commits: args.commits.unwrap_or(5000),
+                age_ms: args.age_ms,
+                rate: args.rate,
+            };
+            let report = silver::commits::run(options, &folder, &say)?;
             results.add(&name, &report, &report.checks, &report.text())
         }
         SilverPart::Size => {
