@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::oracle::{ask, demand_fold};
 use super::stream::{CORRECTIONS, DUPLICATES};
@@ -81,38 +82,19 @@ pub fn run(options: Options, folder: &Path, say: &dyn Fn(&str)) -> Outcome<Repor
     ]);
     let generator = Background::start(generator, "generate", folder)?;
     let started = Instant::now();
-    let log = folder.join("node.err");
-    let limit = PATIENCE * u32::try_from(options.commits)? + Duration::from_secs(60);
-    let (mut early, mut most, mut last) = (None, Seen::default(), Seen::default());
-    let mut told = 0;
-    let took = loop {
-        interrupt::check()?;
-        std::thread::sleep(LOOK_EVERY);
-        if let Some(seen) = look(folder) {
-            early = early.or((seen.commits >= EARLY.end as u64).then_some(seen));
-            most.files = most.files.max(seen.files);
-            most.metadata_bytes = most.metadata_bytes.max(seen.metadata_bytes);
-            most.metadata_files = most.metadata_files.max(seen.metadata_files);
-            last = seen;
-        }
-        let took = merges_ms(&std::fs::read_to_string(&log)?);
-        if took.len() >= options.commits {
-            break took;
-        }
-        if started.elapsed() > limit {
-            return Err(format!("only {} merges in {limit:?}", took.len()).into());
-        }
-        if took.len() >= told + 500 {
-            told = took.len();
-            say(&format!("{told} merges, {} files", last.files));
-        }
-    };
+    let seen = follow(options, folder, say)?;
     let seconds = started.elapsed().as_secs_f64();
     let node_peak_rss_mib = usage::peak_rss_mib(node.pid()).unwrap_or_default();
     drop(generator);
     node.stop(Duration::from_secs(30))?;
     demand_fold(&programs, folder)?;
     let partitions = ask(&programs, "partition_files.py", folder, &["--table", TABLE])?;
+    let Followed {
+        took,
+        early,
+        most,
+        last,
+    } = seen;
     let (early_ms, last_ms) = (median(&took[EARLY]), median(&took[took.len() - LAST..]));
     Ok(Report {
         machine: usage::machine(),
@@ -124,24 +106,69 @@ pub fn run(options: Options, folder: &Path, say: &dyn Fn(&str)) -> Outcome<Repor
         files_most: most.files,
         files_end: last.files,
         files_a_partition: partitions["most"].as_u64(),
-        metadata_bytes_early: early.unwrap_or_default().metadata_bytes,
+        metadata_bytes_early: early.metadata_bytes,
         metadata_bytes_most: most.metadata_bytes,
         metadata_files_most: most.metadata_files,
         node_peak_rss_mib,
-        checks: vec![
-            Check::at_most(
-                "median of the last 50 merges over that of merges 50-100",
-                last_ms / early_ms,
-                1.5,
-            ),
-            Check::at_most("metadata.json, MB", most.metadata_bytes as f64 / 1e6, 1.0),
-            Check::at_most(
-                "files of a partition at the end",
-                partitions["most"].as_f64().unwrap_or(f64::NAN),
-                100.0,
-            ),
-        ],
+        checks: checks(last_ms / early_ms, most, &partitions),
     })
+}
+
+fn checks(growth: f64, most: Seen, partitions: &Value) -> Vec<Check> {
+    vec![
+        Check::at_most("median of the last 50 merges over that of merges 50-100", growth, 1.5),
+        Check::at_most("metadata.json, MB", most.metadata_bytes as f64 / 1e6, 1.0),
+        Check::at_most(
+            "files of a partition at the end",
+            partitions["most"].as_f64().unwrap_or(f64::NAN),
+            100.0,
+        ),
+    ]
+}
+
+/// What was seen of the table meanwhile.
+struct Followed {
+    /// How long each merge took.
+    took: Vec<f64>,
+    early: Seen,
+    most: Seen,
+    last: Seen,
+}
+
+/// Waits for the merges, looking at the table.
+fn follow(options: Options, folder: &Path, say: &dyn Fn(&str)) -> Outcome<Followed> {
+    let started = Instant::now();
+    let log = folder.join("node.err");
+    let limit = PATIENCE * u32::try_from(options.commits)? + Duration::from_secs(60);
+    let (mut early, mut most, mut last) = (None, Seen::default(), Seen::default());
+    let mut told = 0;
+    loop {
+        interrupt::check()?;
+        std::thread::sleep(LOOK_EVERY);
+        if let Some(seen) = look(folder) {
+            early = early.or((seen.commits >= EARLY.end as u64).then_some(seen));
+            most.files = most.files.max(seen.files);
+            most.metadata_bytes = most.metadata_bytes.max(seen.metadata_bytes);
+            most.metadata_files = most.metadata_files.max(seen.metadata_files);
+            last = seen;
+        }
+        let took = merges_ms(&std::fs::read_to_string(&log)?);
+        if took.len() >= options.commits {
+            return Ok(Followed {
+                took,
+                early: early.unwrap_or_default(),
+                most,
+                last,
+            });
+        }
+        if started.elapsed() > limit {
+            return Err(format!("only {} merges in {limit:?}", took.len()).into());
+        }
+        if took.len() >= told + 500 {
+            told = took.len();
+            say(&format!("{told} merges, {} files", last.files));
+        }
+    }
 }
 
 /// How long each merge took from reading bronze to its commit, as the node's log says.
