@@ -10,7 +10,7 @@ use super::oracle::{ask, demand_fold};
 use super::stream::{CORRECTIONS, DUPLICATES};
 use super::table::{Seen, look};
 use super::{BOTH_LAYERS, TABLE};
-use crate::process::Background;
+use crate::process::{Background, measure};
 use crate::report::{Check, median};
 use crate::servers::{Programs, Servers};
 use crate::{Outcome, interrupt, usage};
@@ -87,6 +87,12 @@ pub fn run(options: Options, folder: &Path, say: &dyn Fn(&str)) -> Outcome<Repor
     let node_peak_rss_mib = usage::peak_rss_mib(node.pid()).unwrap_or_default();
     drop(generator);
     node.stop(Duration::from_secs(30))?;
+    // What bronze had taken in when the node stopped is merged by another run: silver is compared with all of it.
+    let mut rest = servers.node(&programs, folder);
+    rest.args(["--log-level", "warn"])
+        .args(BOTH_LAYERS)
+        .args(["--until-caught-up"]);
+    measure(rest, folder)?;
     demand_fold(&programs, folder)?;
     let partitions = ask(&programs, "partition_files.py", folder, &["--table", TABLE])?;
     let Followed {
