@@ -8,6 +8,7 @@ pub mod process;
 pub mod report;
 pub mod sample;
 pub mod servers;
+pub mod silver;
 pub mod throughput;
 pub mod usage;
 

@@ -23,14 +23,23 @@ pub const POINTS: [&str; 10] = [
     "after_checkpoint",
 ];
 
+/// The points of silver's own way, in order; its commits pass those of every commit too.
+pub const SILVER_POINTS: [&str; 4] = [
+    "after_merge_stage",
+    "before_follow",
+    "compaction_staged",
+    "compaction_committed",
+];
+
 /// The defences that the chaos suite takes out in turn.
-pub const DEFENCES: [&str; 6] = [
+pub const DEFENCES: [&str; 7] = [
     "contiguity",
     "unknown_outcome",
     "topic_identity",
     "lost_offsets",
     "read_committed",
     "clock",
+    "merge_base",
 ];
 
 /// Marks a point. With `kill` or `stop` set for it, the process ends or stops here.

@@ -107,10 +107,10 @@ class RestPointer:
 
 
 def snapshots_of(location):
-    """{snapshot id: manifest list location} in a metadata file."""
+    """{snapshot id: manifest list location} in a metadata file; of those that add rows: a rewrite shows none that were not visible before."""
     with open_file(location) as file:
         metadata = json.load(file)
-    return {s["snapshot-id"]: s["manifest-list"] for s in metadata.get("snapshots") or []}
+    return {s["snapshot-id"]: s["manifest-list"] for s in metadata.get("snapshots") or [] if s.get("summary", {}).get("operation") != "replace"}
 
 
 def added_files(snapshot, manifest_list):

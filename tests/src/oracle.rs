@@ -137,16 +137,24 @@ impl Site {
         }
     }
 
-    /// Asks both judges whether the silver tables are the fold of their bronze tables, and demands it; figures by table.
+    /// Asks the oracle whether the silver tables are the fold of their bronze tables.
     ///
     /// # Errors
-    /// [`Error::Violated`] with what it found; other errors when it cannot judge.
-    pub fn demand_silver(&self) -> Result<Value, Error> {
+    /// When it cannot judge.
+    pub fn ask_silver(&self) -> Result<Verdict, Error> {
         let mut oracle = self.tools().python("oracle/silver.py");
         oracle.arg(self.catalog());
         let answer = run(oracle)?.expect(&JUDGED)?.json()?;
         let violations = answer["violations"].clone();
-        let verdict = Verdict::of(answer, &violations);
+        Ok(Verdict::of(answer, &violations))
+    }
+
+    /// As [`Self::ask_silver`], and demands it; figures by table.
+    ///
+    /// # Errors
+    /// [`Error::Violated`] with what it found; other errors when it cannot judge.
+    pub fn demand_silver(&self) -> Result<Value, Error> {
+        let verdict = self.ask_silver()?;
         self.holds(&verdict, "oracle, silver tables:".to_owned())?;
         let own = self.command(&["verify", "-o", "json"])?.expect(&JUDGED)?.json()?;
         for table in own["tables"].as_array().into_iter().flatten() {

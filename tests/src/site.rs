@@ -29,6 +29,13 @@ impl Topic {
     }
 }
 
+impl Topic {
+    /// The silver table that the configuration makes of its table: those of the contract have one.
+    fn silver(&self) -> Option<&'static str> {
+        (self.table == "bronze.raw_trades").then_some("silver.trades")
+    }
+}
+
 /// How far a table is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -57,9 +64,12 @@ impl Site {
     pub fn new(folder: &Path, servers: &Servers, topics: &[Topic], settings: &str) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(Error::io(folder.display().to_string()))?;
         let mut text = format!("{settings}\n[http]\nlisten = \"127.0.0.1:0\"\n[grpc]\nlisten = \"127.0.0.1:0\"\n");
-        for Topic { topic, table } in topics {
+        for configured in topics {
+            let Topic { topic, table } = configured;
+            let silver = configured.silver();
+            let silver = silver.map_or_else(String::new, |silver| format!("silver = \"{silver}\"\n"));
             text.push_str(&format!(
-                "\n[[topics]]\ntopic = \"{topic}\"\ntable = \"{table}\"\ntimestamp_fields = [\"trade_timestamp\", \"event_timestamp\"]\nevent_time_field = \"event_timestamp\"\n"
+                "\n[[topics]]\ntopic = \"{topic}\"\ntable = \"{table}\"\n{silver}timestamp_fields = [\"trade_timestamp\", \"event_timestamp\"]\nevent_time_field = \"event_timestamp\"\n"
             ));
         }
         let file = folder.join("tapehouse.toml");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use serde_json::{Map, Value};
 use tapehouse_benches::report::Check;
+use tapehouse_benches::silver::{self, stream::Stream};
 use tapehouse_benches::{Outcome, commits, freshness, interrupt, throughput};
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,8 @@ Examples:
   cargo xtask bench --freshness --rate 5000 --seconds 60
   cargo xtask bench --commits 5000
   cargo xtask bench --all --check -o json
+  cargo xtask bench --silver throughput --records 12240000 --runs 3 --check
+  cargo xtask bench --silver size --sizes 500000,10000000,50000000 --records 1224000 --check
 
 Kafka and Apicurio are started for it and stopped again. Each bench says how loaded the machine was: figures of one
 run are compared with each other, never with those of another machine.";
@@ -25,6 +28,23 @@ run are compared with each other, never with those of another machine.";
 enum Output {
     Table,
     Json,
+}
+
+/// Parts of the silver bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SilverPart {
+    /// Bronze and silver against bronze alone, on the stream of the peers
+    Throughput,
+    /// The same on a stream of 60 days
+    Days,
+    /// Merging into tables of different sizes
+    Size,
+    /// How long after it was generated a trade is visible in silver
+    Freshness,
+    /// A full scan by DuckDB while the stream of 60 days is merged, against a compacted copy
+    Scan,
+    /// Thousands of small merges (--commits, --age-ms, --rate)
+    Commits,
 }
 
 /// End to end on real Kafka, with the limit loop beside it.
@@ -58,7 +78,18 @@ struct Args {
     /// Commits: rows of each
     #[arg(long, default_value_t = 250)]
     rows: usize,
-    /// All three benches
+    /// Measure silver; of several parts one after the other
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
+    silver: Vec<SilverPart>,
+    /// Silver, size: rows that the tables have before
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "500000,10000000,50000000",
+        value_name = "ROWS"
+    )]
+    sizes: Vec<u64>,
+    /// All three benches of bronze
     #[arg(long)]
     all: bool,
     /// Exit with 1 where a figure misses its limit
@@ -93,7 +124,10 @@ fn run(args: &Args) -> Outcome<Vec<Check>> {
         json: Map::new(),
         checks: Vec::new(),
     };
-    if args.all || !(args.freshness || args.commits.is_some()) {
+    for part in &args.silver {
+        run_silver(*part, args, root, &mut results)?;
+    }
+    if args.all || !(args.freshness || args.commits.is_some() || !args.silver.is_empty()) {
         let options = throughput::Options {
             records: args.records,
             runs: args.runs,
@@ -106,11 +140,14 @@ fn run(args: &Args) -> Outcome<Vec<Check>> {
         let options = freshness::Options {
             rate: args.rate,
             seconds: args.seconds,
+            is_silver: false,
         };
         let report = freshness::run(options, &folder(root, "freshness")?, &say)?;
         results.add("freshness", &report, &report.checks, &report.text())?;
     }
-    if let Some(commits) = args.commits.or(args.all.then_some(5000)) {
+    // With silver, the number is that of silver's commits.
+    let of_bronze = args.commits.filter(|_| args.silver.is_empty());
+    if let Some(commits) = of_bronze.or(args.all.then_some(5000)) {
         let options = commits::Options {
             commits,
             age: Duration::from_millis(args.age_ms),
@@ -123,6 +160,63 @@ fn run(args: &Args) -> Outcome<Vec<Check>> {
         println!("{}", serde_json::to_string_pretty(&results.json)?);
     }
     Ok(results.checks)
+}
+
+fn run_silver(part: SilverPart, args: &Args, root: &Path, results: &mut Results) -> Outcome<()> {
+    let name = part
+        .to_possible_value()
+        .map_or_else(String::new, |value| format!("silver-{}", value.get_name()));
+    let folder = folder(root, &name)?;
+    match part {
+        SilverPart::Throughput | SilverPart::Days => {
+            let options = silver::throughput::Options {
+                records: args.records,
+                runs: args.runs,
+                seed: args.seed,
+                stream: match part {
+                    SilverPart::Days => Stream::Days,
+                    _ => Stream::Peers,
+                },
+            };
+            let report = silver::throughput::run(options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+        SilverPart::Freshness => {
+            let options = freshness::Options {
+                rate: args.rate,
+                seconds: args.seconds,
+                is_silver: true,
+            };
+            let report = freshness::run(options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+        SilverPart::Scan => {
+            let options = silver::scan::Options {
+                records: args.records,
+                seed: args.seed,
+            };
+            let report = silver::scan::run(options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+        SilverPart::Commits => {
+            let options = silver::commits::Options {
+                commits: args.commits.unwrap_or(5000),
+                age_ms: args.age_ms,
+                rate: args.rate,
+            };
+            let report = silver::commits::run(options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+        SilverPart::Size => {
+            let options = silver::size::Options {
+                records: args.records,
+                sizes: args.sizes.clone(),
+                seed: args.seed,
+            };
+            let report = silver::size::run(&options, &folder, &say)?;
+            results.add(&name, &report, &report.checks, &report.text())
+        }
+    }
 }
 
 fn say(text: &str) {

@@ -8,9 +8,10 @@ use super::bars::{Bars, Print, minute_start};
 use super::batch::GeneratedBatch;
 use super::clock::EventTime;
 use super::faults::{Fate, chance, fate, spoil_last};
+use super::history::History;
 use super::market::{EXCHANGES, Market};
 use super::options::{GeneratorOptions, InvalidOptions, SchemaIds};
-use super::recent::{RecentRecords, RecentTrades};
+use super::recent::{RecentRecords, RecentTrades, TradeMemory};
 use super::stats::GeneratorStats;
 use super::topic::Topic;
 use super::trade::{Nulls, Trade, uuid_text, uuid_v4};
@@ -29,7 +30,9 @@ pub struct Generator {
     bars: Bars,
     /// One source of chance a topic: what one topic is asked for changes no other.
     chances: [SmallRng; 3],
-    recent_trades: RecentTrades,
+    trades: TradeMemory,
+    /// Event time of the first trade.
+    first_us: Option<i64>,
     recent_records: [RecentRecords; 3],
     bids: Vec<Level>,
     asks: Vec<Level>,
@@ -51,7 +54,11 @@ impl Generator {
             market: Market::new(&options),
             bars: Bars::new(options.symbols),
             chances: [seed(0), seed(1), seed(2)],
-            recent_trades: RecentTrades::new(),
+            trades: match options.remembers_all {
+                true => TradeMemory::All(History::new(&options)),
+                false => TradeMemory::Recent(RecentTrades::new()),
+            },
+            first_us: None,
             recent_records: Default::default(),
             bids: Vec::with_capacity(options.book_levels),
             asks: Vec::with_capacity(options.book_levels),
@@ -108,18 +115,21 @@ impl Generator {
 
     fn append_trade(&mut self, now_us: i64, batch: &mut GeneratedBatch) {
         let event_us = self.time.next(Topic::Trades, now_us);
+        self.first_us.get_or_insert(event_us);
         self.bars.roll(event_us);
         let timestamp_ms = event_us.min(now_us).div_euclid(1_000);
         match fate(&self.options, self.options.corrections, &mut self.chances[0]) {
             Fate::Correction => {
                 if let Some(trade) = self.correct(event_us) {
                     self.stats.trades.corrections += 1;
+                    self.trades.sent(&trade);
                     return self.write_trade(&trade, timestamp_ms, batch);
                 }
             }
             Fate::Duplicate => {
-                if let Some(trade) = self.recent_trades.pick_for_resend(&mut self.chances[0]).copied() {
+                if let Some(trade) = self.trades.pick_for_resend(&mut self.chances[0]) {
                     self.stats.trades.duplicates += 1;
+                    self.trades.sent(&trade);
                     return self.write_trade(&trade, timestamp_ms, batch);
                 }
             }
@@ -134,7 +144,7 @@ impl Generator {
         }
         let nulls = self.draw_nulls();
         let moves_market = !nulls.symbol && !nulls.price;
-        let trade = self.new_trade(event_us, nulls, moves_market);
+        let mut trade = self.new_trade(event_us, nulls, moves_market);
         if moves_market {
             let quantity = if nulls.quantity { 0 } else { trade.quantity };
             let Trade {
@@ -152,7 +162,8 @@ impl Generator {
             self.stats.marketdata.bars_lost = self.bars.lost;
         }
         if !nulls.id && self.options.corrections + self.options.duplicates > 0.0 {
-            self.recent_trades.remember(trade, &mut self.chances[0]);
+            self.trades.remember(&mut trade, &mut self.chances[0]);
+            self.trades.sent(&trade);
         }
         self.write_trade(&trade, timestamp_ms, batch);
     }
@@ -205,13 +216,17 @@ impl Generator {
     }
 
     fn correct(&mut self, event_us: i64) -> Option<Trade> {
-        let rng = &mut self.chances[0];
-        let trade = self.recent_trades.pick_for_correction(rng)?;
-        let by_ticks = rng.random_range(1..=50);
-        let is_up = rng.random::<bool>() || trade.price_ticks <= 2 * by_ticks;
-        trade.price_ticks += if is_up { by_ticks } else { -by_ticks };
-        trade.event_us = event_us;
-        Some(*trade)
+        let (moves, first_us) = (self.options.moves, self.first_us.unwrap_or(event_us));
+        let mut is_moved = false;
+        let trade = self.trades.correct(&mut self.chances[0], |trade, rng| {
+            let by_ticks = rng.random_range(1..=50);
+            let is_up = rng.random::<bool>() || trade.price_ticks <= 2 * by_ticks;
+            trade.price_ticks += if is_up { by_ticks } else { -by_ticks };
+            trade.event_us = event_us;
+            is_moved = chance(moves, rng) && trade.move_day(first_us, rng);
+        });
+        self.stats.trades.moved += u64::from(is_moved);
+        trade
     }
 
     fn write_trade(&self, trade: &Trade, timestamp_ms: i64, batch: &mut GeneratedBatch) {

@@ -11,6 +11,7 @@ mod batch;
 mod clock;
 mod engine;
 mod faults;
+mod history;
 mod market;
 mod options;
 mod recent;
@@ -21,6 +22,7 @@ mod trade;
 
 pub use batch::{GeneratedBatch, GeneratedRecord};
 pub use engine::Generator;
+pub use history::{EarlierTrades, trade_id};
 pub use options::{BadRecordKind, EventClock, GeneratorOptions, InvalidOptions, SchemaIds};
 pub use stats::{GeneratorStats, TopicStats};
 pub use topic::{Topic, UnknownTopic};

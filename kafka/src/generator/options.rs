@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Topic;
+use super::history::EarlierTrades;
 
 /// Most symbols: tickers are one to five letters, and the pick table has 16,384 places.
 pub(super) const MAX_SYMBOLS: usize = 5_000;
 const MAX_TRADERS: usize = 9_999;
+/// A trade in eleven days: some hundred over some years.
+const SLOWEST_PER_SECOND: f64 = 0.000_001;
 
 /// How event time moves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,8 +58,16 @@ pub struct GeneratorOptions {
     pub start_us: Option<i64>,
     /// How event time moves.
     pub clock: EventClock,
-    /// Trades that correct an earlier one: same trade_id, later event_timestamp, another price. One in ten goes far back.
+    /// Trades that correct an earlier one: same trade_id, later event_timestamp, another price. Nine in ten go to
+    /// one of the last 20,000 trades, one in ten far back.
     pub corrections: f64,
+    /// Corrections that also move the trade to another day, up to three away, of all corrections.
+    pub moves: f64,
+    /// How far back: to any trade, each equally likely, at 24 bytes of memory a trade (up to 67 million); else to one of a sample
+    /// of 20,000. With it a re-send is one of the last 5,000 messages, and else the latest version of one of the last 5,000 trades.
+    pub remembers_all: bool,
+    /// With it: trades that there were before the first.
+    pub earlier: Option<EarlierTrades>,
     /// Records sent again as they were, all topics.
     pub duplicates: f64,
     /// Trades without trade_id (and so without key).
@@ -84,6 +95,9 @@ impl Default for GeneratorOptions {
             start_us: None,
             clock: EventClock::Live,
             corrections: 0.0,
+            moves: 0.0,
+            remembers_all: false,
+            earlier: None,
             duplicates: 0.0,
             null_ids: 0.0,
             null_symbols: 0.0,
@@ -143,12 +157,13 @@ impl GeneratorOptions {
             return refuse("book_levels", "must be 1 to 50");
         }
         if let EventClock::Synthetic { trades_per_second } = self.clock
-            && !(0.001..=1_000_000.0).contains(&trades_per_second)
+            && !(SLOWEST_PER_SECOND..=1_000_000.0).contains(&trades_per_second)
         {
-            return refuse("trades_per_second", "must be 0.001 to 1000000");
+            return refuse("trades_per_second", "must be 0.000001 to 1000000");
         }
         for (option, fraction) in [
             ("corrections", self.corrections),
+            ("moves", self.moves),
             ("duplicates", self.duplicates),
             ("null_ids", self.null_ids),
             ("null_symbols", self.null_symbols),

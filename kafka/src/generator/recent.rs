@@ -4,16 +4,17 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::batch::GeneratedRecord;
+use super::history::History;
 use super::trade::Trade;
 
 /// Trades that a correction usually hits.
-const NEWEST: usize = 20_000;
+pub(super) const NEWEST: usize = 20_000;
 /// A uniform sample of all trades, for the corrections that come late.
 const SAMPLE: usize = 20_000;
 /// How far back a re-send reaches.
-const RESEND_REACH: usize = 5_000;
-/// One correction in so many goes to the sample.
-const LATE_ONE_IN: u32 = 10;
+pub(super) const RESEND_REACH: usize = 5_000;
+/// One correction in so many comes late.
+pub(super) const LATE_ONE_IN: u32 = 10;
 /// Encoded records that can be sent again, of order books and of bars.
 const ENCODED: usize = 512;
 
@@ -75,6 +76,51 @@ impl RecentTrades {
         }
         let back = rng.random_range(1..=self.newest.len().min(RESEND_REACH));
         self.newest.get((self.next + NEWEST - back) % NEWEST)
+    }
+}
+
+/// What trades are remembered.
+pub(super) enum TradeMemory {
+    /// The latest and a sample: no more memory, however long the feed.
+    Recent(RecentTrades),
+    /// All of them.
+    All(History),
+}
+
+impl TradeMemory {
+    /// Remembers a new trade; may give it another id.
+    pub fn remember(&mut self, trade: &mut Trade, rng: &mut SmallRng) {
+        match self {
+            Self::Recent(trades) => trades.remember(*trade, rng),
+            Self::All(trades) => trades.remember(trade),
+        }
+    }
+
+    /// Notes that a trade is sent, in this version.
+    pub fn sent(&mut self, trade: &Trade) {
+        if let Self::All(trades) = self {
+            trades.sent(*trade);
+        }
+    }
+
+    /// Corrects a trade by `change`; none, if there is none yet.
+    pub fn correct(&mut self, rng: &mut SmallRng, change: impl FnOnce(&mut Trade, &mut SmallRng)) -> Option<Trade> {
+        match self {
+            Self::Recent(trades) => {
+                let trade = trades.pick_for_correction(rng)?;
+                change(trade, rng);
+                Some(*trade)
+            }
+            Self::All(trades) => trades.correct(rng, change),
+        }
+    }
+
+    /// A trade to send again, as it was sent.
+    pub fn pick_for_resend(&self, rng: &mut SmallRng) -> Option<Trade> {
+        match self {
+            Self::Recent(trades) => trades.pick_for_resend(rng).copied(),
+            Self::All(trades) => trades.pick_for_resend(rng),
+        }
     }
 }
 

@@ -11,6 +11,9 @@ pub struct TopicStats {
     pub produced: u64,
     /// Corrections of earlier trades.
     pub corrections: u64,
+    /// Corrections that move a trade to another day.
+    #[serde(default)]
+    pub moved: u64,
     /// Records sent again as they were.
     pub duplicates: u64,
     /// Records that cannot be decoded, tombstones included.

@@ -1,5 +1,8 @@
 //! One trade, as compact as the memory of recent trades wants it.
 
+use rand::Rng;
+use rand::rngs::SmallRng;
+
 /// Fields that are to be null.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Nulls {
@@ -8,6 +11,10 @@ pub(super) struct Nulls {
     pub price: bool,
     pub quantity: bool,
 }
+
+/// A moved trade goes so many days at most.
+const MOST_DAYS: i64 = 3;
+const DAY_US: i64 = 86_400_000_000;
 
 /// A trade by numbers: texts are looked up when it is encoded.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +34,25 @@ pub(super) struct Trade {
     pub quantity: u32,
     pub trade_us: i64,
     pub event_us: i64,
+}
+
+impl Trade {
+    /// Says that it happened some days earlier or later, but not before `first_us` nor after its event. False where no day fits.
+    pub fn move_day(&mut self, first_us: i64, rng: &mut SmallRng) -> bool {
+        let by_us = rng.random_range(1..=MOST_DAYS) * DAY_US;
+        let (one, other) = match rng.random::<bool>() {
+            true => (by_us, -by_us),
+            false => (-by_us, by_us),
+        };
+        let fits = |by_us: &i64| (first_us..=self.event_us).contains(&(self.trade_us + by_us));
+        match [one, other, -DAY_US, DAY_US].into_iter().find(fits) {
+            Some(by_us) => {
+                self.trade_us += by_us;
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 /// Writes the usual text form of a UUID.

@@ -179,7 +179,27 @@ struct Merged {
     deduplicated: u64,
 }
 
+/// How a merge ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The merger goes on with what it has committed.
+    Followed,
+    /// It is gone when the files are written.
+    Staged,
+    /// It is gone as soon as the commit is there.
+    Committed,
+}
+
 async fn merge(merger: &mut Merger, batches: &[Vec<Event>], ranges: &Ranges) -> Result<Merged, MergeError> {
+    merge_until(merger, batches, ranges, End::Followed).await
+}
+
+async fn merge_until(
+    merger: &mut Merger,
+    batches: &[Vec<Event>],
+    ranges: &Ranges,
+    end: End,
+) -> Result<Merged, MergeError> {
     let rows: Vec<RecordBatch> = batches.iter().map(|events| batch(events)).collect();
     let of_rows: Vec<_> = rows
         .iter()
@@ -193,8 +213,11 @@ async fn merge(merger: &mut Merger, batches: &[Vec<Event>], ranges: &Ranges) -> 
     let plan = merger.plan(&batches)?;
     let encoded = merger.encode(&plan, &batches)?;
     let staged = merger.stage(plan, encoded, request(ranges), BTreeMap::new()).await?;
-    let committed = merger.commit(&staged).await?;
-    if let Some(committed) = &committed {
+    let committed = match end {
+        End::Staged => None,
+        End::Followed | End::Committed => merger.commit(&staged).await?,
+    };
+    if let (Some(committed), End::Followed) = (&committed, end) {
         merger.follow(&staged, committed)?;
     }
     Ok(Merged {
@@ -261,14 +284,27 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
     };
     let (mut fold, mut expected) = (Fold::default(), BTreeMap::new());
     let mut merger = open(&place, &lake, index.path()).await;
-    let (mut input, mut accounted) = (0, 0);
     // Files compacted some rounds ago: meanwhile rows of them were deleted.
     let (mut compacted, mut compactions, mut late_deletes) = (None, 0, 0);
+    let (mut input, mut accounted, mut crashes) = (0, 0, [0, 0]);
     for round in 0..30 {
         let (batches, ranges) = stream.take();
         input += batches.iter().map(Vec::len).sum::<usize>() as u64;
         batches.iter().for_each(|events| fold.add(events));
-        let merged = merge(&mut merger, &batches, &ranges).await.unwrap();
+        let end = match stream.rng.random_range(0..10) {
+            0 => End::Staged,
+            1 => End::Committed,
+            _ => End::Followed,
+        };
+        let mut merged = merge_until(&mut merger, &batches, &ranges, end).await.unwrap();
+        if end != End::Followed {
+            crashes[end as usize - 1] += 1;
+            compacted = None;
+            merger = open(&place, &Lake::open(place.settings.clone()).await.unwrap(), index.path()).await;
+        }
+        if end == End::Staged {
+            merged = merge(&mut merger, &batches, &ranges).await.unwrap();
+        }
         accounted += merged.written + merged.deduplicated;
         assert_eq!(merger.live_rows(), fold.0.len() as u64, "round {round}");
         if let Some(committed) = &merged.committed {
@@ -303,6 +339,7 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
         compactions >= 5 && late_deletes >= 3,
         "{compactions} compactions, {late_deletes} with later deletes"
     );
+    assert!(crashes.iter().all(|crashes| *crashes > 0), "{crashes:?}");
     let name = place.ident.to_string();
     let read = run_readers(
         &python,

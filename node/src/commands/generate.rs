@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use tapehouse_core::clock::now_us;
 use tapehouse_kafka::generator::{EventClock, GeneratorOptions, Topic};
 use tapehouse_kafka::producer::generate::{
     GenerateError, GenerateOptions, GenerateReport, ProgressCallback, run as produce,
@@ -20,11 +21,15 @@ use crate::console::{Align, OutputFormat, Style, Table, grouped, print, print_js
 use crate::exit::{Exit, Failure};
 use crate::signals::StopSignals;
 
+/// Seconds of a day.
+const DAY_S: f64 = 86_400.0;
+
 const EXAMPLES: &str = "\
 Examples:
   tapehouse generate --topic all --rate 5000                      a live feed until Ctrl-C
   tapehouse generate --topic trades --count 10000000 --seed 7     as fast as Kafka takes it
   tapehouse generate --topic trades --count 100000 --corrections 0.02 --duplicates 0.01 --bad-records 0.001
+  tapehouse generate --topic trades --count 1000000 --days 60 --corrections 0.16 --moves 0.05 --duplicates 0.02
   tapehouse generate --topic all --count 1000000 --start 2024-01-02T14:30:00Z --event-rate 5000
 
 The same seed, options and start give the same records.";
@@ -74,9 +79,18 @@ struct Feed {
     /// Trades per second of event time, instead of the wall clock's
     #[arg(long, value_name = "R")]
     event_rate: Option<f64>,
+    /// Spreads the --count records over so many days of event time, which end now if --start says nothing else; with --any-trade
+    #[arg(long, value_name = "N", requires = "count", conflicts_with = "event_rate", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: Option<u32>,
     /// Trades that correct an earlier one: same trade_id, later event_timestamp
     #[arg(long, value_name = "FRACTION")]
     corrections: Option<f64>,
+    /// Of the corrections, those that move the trade to another day
+    #[arg(long, value_name = "FRACTION")]
+    moves: Option<f64>,
+    /// Corrections that go far back, one in ten, go to any earlier trade, each equally likely; takes 24 bytes of memory a trade
+    #[arg(long)]
+    any_trade: bool,
     /// Records sent again as they were
     #[arg(long, value_name = "FRACTION")]
     duplicates: Option<f64>,
@@ -97,6 +111,16 @@ struct Feed {
     bad_records: Option<f64>,
 }
 
+/// How many trades come of `--count`: of all topics together 14 in 20 records are trades.
+fn trades(args: &Args) -> Option<f64> {
+    let records = args.count? as f64;
+    Some(if args.topic == "all" {
+        records * 14.0 / 20.0
+    } else {
+        records
+    })
+}
+
 fn time_us(text: &str) -> Result<i64, String> {
     let time: jiff::Timestamp = text
         .parse()
@@ -105,7 +129,8 @@ fn time_us(text: &str) -> Result<i64, String> {
 }
 
 impl Feed {
-    fn options(&self, seed: u64) -> GeneratorOptions {
+    /// Options of the feed. `trades`: how many trades there will be, where that is known.
+    fn options(&self, seed: u64, trades: Option<f64>) -> GeneratorOptions {
         let base = if self.realistic {
             GeneratorOptions::realistic(seed)
         } else {
@@ -114,15 +139,21 @@ impl Feed {
                 ..GeneratorOptions::default()
             }
         };
+        let days_s = self.days.map(|days| f64::from(days) * DAY_S);
+        let rate_of_days = days_s.zip(trades).map(|(days_s, trades)| trades / days_s);
+        let days_ago_us = days_s.map(|days_s| now_us() - (days_s * 1e6) as i64);
         let clock = self
             .event_rate
+            .or(rate_of_days)
             .map(|trades_per_second| EventClock::Synthetic { trades_per_second });
         GeneratorOptions {
             symbols: self.symbols.unwrap_or(base.symbols),
             traders: self.traders.unwrap_or(base.traders),
-            start_us: self.start.or(base.start_us),
+            start_us: self.start.or(days_ago_us).or(base.start_us),
             clock: clock.unwrap_or(base.clock),
             corrections: self.corrections.unwrap_or(base.corrections),
+            moves: self.moves.unwrap_or(base.moves),
+            remembers_all: self.any_trade || self.days.is_some(),
             duplicates: self.duplicates.unwrap_or(base.duplicates),
             null_ids: self.null_ids.unwrap_or(base.null_ids),
             null_symbols: self.null_symbols.unwrap_or(base.null_symbols),
@@ -150,7 +181,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         create_partitions: (args.partitions > 0).then_some(args.partitions),
         count: args.count,
         rate_per_s: args.rate,
-        generator: args.feed.options(args.seed),
+        generator: args.feed.options(args.seed, trades(args)),
         stop: Arc::clone(&stop),
         progress: progress(args.count),
     };

@@ -13,6 +13,8 @@ pub enum Source {
     Compacted,
     /// Records of two schemas, the second of which comes in the middle of every partition.
     Schemas,
+    /// Trades over 60 days in both layers: corrections of any earlier trade, some to another day; re-sends.
+    Silver,
     /// Trades, after a topic that is the case's own: what is done to that one would harm other cases.
     Own,
 }

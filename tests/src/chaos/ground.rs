@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::performance::Performed;
+use super::performance::{Performed, layers};
 use super::source::{Filling, SOURCES, topic};
 use super::suite::Options;
 use super::{Act, Case, Source};
-use crate::{Error, Feed, Servers, Site, Tools, Topic};
+use crate::{Error, Feed, Node, NodeOptions, Servers, Site, Tools, Topic};
 
 /// Up to so many records, fetching is slowed down: a run must last long enough to be killed in its middle. Beyond, only where an
 /// act takes longer than a kill.
@@ -56,13 +56,20 @@ impl Ground {
                 is_slowed: ground.is_slowed(),
             };
             let visible = filling.fill(&site, source)?;
-            site.catch_up("a", PATIENCE)?;
+            let options = NodeOptions {
+                arguments: layers(source),
+                ..NodeOptions::default()
+            };
+            Node::start(&site, "a", &options)?.wait_for_code(0, PATIENCE)?;
             let judgement = site.demand(&topic(source), Some(visible))?;
             let digest = site.ask_oracle(&topic(source), &["--digest"])?.answer["digest"].clone();
             let digest = digest
                 .as_str()
                 .ok_or_else(|| Error::unexpected("no digest"))?
                 .to_owned();
+            if source == Source::Silver {
+                site.demand_silver()?;
+            }
             let rows = judgement.oracle.figure("rows_duckdb").unwrap_or_default();
             ground.truths[source as usize] = Some(Truth { rows, digest });
             remove(site.folder())?;
@@ -135,6 +142,9 @@ impl Ground {
                 oracle.answer["digest"], truth.digest
             ));
         }
+        if case.source == Source::Silver {
+            violations.extend(site.ask_silver()?.violations);
+        }
         if violations.is_empty() {
             return Ok(());
         }
@@ -147,6 +157,13 @@ impl Ground {
 
     /// Demands that the judges find harm; says what the oracle found.
     pub(super) fn demand_harm(&self, site: &Site, case: &Case) -> Result<String, Error> {
+        if case.source == Source::Silver {
+            let oracle = site.ask_silver()?;
+            return match oracle.violations.first() {
+                Some(found) => Ok(format!("{found}: seen by the oracle")),
+                None => Err(no_harm("the oracle of silver")),
+            };
+        }
         let judgement = site.judge(&topic(case.source), Some(self.rows(case.source)))?;
         // Which transactions were aborted stands in Kafka alone.
         let verify_can_tell = case.without != Some("read_committed");
@@ -155,9 +172,7 @@ impl Ground {
             ("tapehouse verify", verify_can_tell, &judgement.verify),
         ] {
             if can_tell && verdict.violations.is_empty() {
-                return Err(Error::unexpected(format!(
-                    "{who} finds nothing wrong, although a defence was out: either it is no defence or the suite cannot see"
-                )));
+                return Err(no_harm(who));
             }
         }
         let figure = |name: &str| judgement.oracle.figure(name).unwrap_or_default();
@@ -168,6 +183,12 @@ impl Ground {
             figure("surplus")
         ))
     }
+}
+
+fn no_harm(who: &str) -> Error {
+    Error::unexpected(format!(
+        "{who} finds nothing wrong, although a defence was out: either it is no defence or the suite cannot see"
+    ))
 }
 
 pub(super) fn remove(folder: &Path) -> Result<(), Error> {

@@ -1,8 +1,8 @@
 //! Which cases there are.
 
-use tapehouse_core::failpoint::{DEFENCES, POINTS};
+use tapehouse_core::failpoint::{DEFENCES, POINTS, SILVER_POINTS};
 
-use super::Source::{self, Compacted, Own, Schemas, Trades, Transactions};
+use super::Source::{self, Compacted, Own, Schemas, Silver, Trades, Transactions};
 use super::{Act, Case, Departure, Meanwhile, Neighbour, When};
 use crate::Backend;
 
@@ -12,6 +12,8 @@ const ZOMBIE_POINTS: [&str; 3] = ["before_staging", "after_manifest_write", "bef
 const POINTS_AROUND_THE_SWAP: [&str; 2] = ["before_swap", "after_swap"];
 /// Seeded moments in CI, and with --full.
 const MOMENTS: (usize, usize) = (6, 30);
+/// Of both layers in CI.
+const SILVER_MOMENTS: usize = 2;
 
 /// What of the suite is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,6 +145,28 @@ impl Cases {
         }
     }
 
+    /// Both layers, on the stream that silver is judged with.
+    fn silver(&mut self, full: bool) {
+        let of_commits = if full { &POINTS[..] } else { &POINTS_AROUND_THE_SWAP[..] };
+        for point in SILVER_POINTS.iter().chain(of_commits) {
+            self.add(format!("silver/point/{point}"), Act::KillAt(point), Silver);
+        }
+        for number in 1..=if full { MOMENTS.1 } else { SILVER_MOMENTS } {
+            self.add(format!("silver/moment/{number}"), Act::KillAtMoments, Silver);
+        }
+        for (name, always) in [("once", false), ("always", true)] {
+            self.add(format!("silver/lost-answer/{name}"), Act::LoseAnswer { always }, Silver);
+        }
+        self.add("silver/zombie", Act::Zombie("after_merge_stage"), Silver);
+        self.add("silver/two-nodes", Act::TwoNodes, Silver);
+        self.add("silver/state/corrupted", Act::StateCorrupted, Silver);
+        if full {
+            self.add("silver/zombie/before_swap", Act::Zombie("before_swap"), Silver);
+            self.add("silver/state/deleted", Act::StateDeleted, Silver);
+            self.add("silver/start-up", Act::KillAtStart, Silver);
+        }
+    }
+
     fn without_defences(&mut self) {
         for defence in DEFENCES {
             for (name, act, source) in harmful(defence) {
@@ -162,6 +186,7 @@ fn all(full: bool) -> Vec<Case> {
     cases.kills(full);
     cases.misled();
     cases.surroundings(full);
+    cases.silver(full);
     cases.without_defences();
     cases.0
 }
@@ -202,6 +227,7 @@ fn harmful(defence: &str) -> Vec<(String, Act, Source)> {
         "topic_identity" => one("recreated", Act::Recreated(Meanwhile::Killed), Own),
         "lost_offsets" => one("gap", Act::Gap(Meanwhile::Killed), Own),
         "read_committed" => one("aborted", Act::KillAtMoments, Transactions),
+        "merge_base" => one("zombie", Act::Zombie("after_merge_stage"), Silver),
         "clock" => one("ahead", Act::Clock(Meanwhile::Running), Trades),
         _ => Vec::new(),
     }
@@ -214,7 +240,7 @@ mod tests {
     #[test]
     fn every_point_and_every_defence_has_its_cases() {
         let plan = Plan::of(&Selection::default());
-        for point in POINTS {
+        for point in POINTS.into_iter().chain(SILVER_POINTS) {
             assert!(plan.0.iter().any(|case| case.act == Act::KillAt(point)), "{point}");
         }
         for defence in DEFENCES {
@@ -264,7 +290,7 @@ mod tests {
         assert_eq!(parts.len(), whole.0.len());
         parts.retain(|case| !whole.0.contains(case));
         assert_eq!(parts, []);
-        let moments = |case: &&Case| case.act == Act::KillAtMoments && case.without.is_none();
+        let moments = |case: &&Case| case.act == Act::KillAtMoments && case.source != Silver && case.without.is_none();
         assert_eq!(whole.0.iter().filter(moments).count(), 30);
     }
 
@@ -286,7 +312,8 @@ mod tests {
             [
                 "point/after_swap",
                 "point/transactions/after_swap",
-                "point/compacted/after_swap"
+                "point/compacted/after_swap",
+                "silver/point/after_swap"
             ]
         );
         let without = selected(Selection {

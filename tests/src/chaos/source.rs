@@ -16,11 +16,18 @@ const COMPACTED_PARTITIONS: u64 = 3;
 pub(super) const SMALL_BATCHES: [&str; 2] = ["--batch", "100"];
 
 /// All sources.
-pub(super) const SOURCES: usize = 4;
+pub(super) const SOURCES: usize = 5;
 
 /// The topic of a source.
 pub(super) fn topic(source: Source) -> Topic {
     Topic::named(match source {
+        // Named so that the generator and the configuration know it for trades.
+        Source::Silver => {
+            return Topic {
+                topic: "chaos-silver.trades".to_owned(),
+                table: "bronze.raw_trades".to_owned(),
+            };
+        }
         Source::Trades | Source::Own => "chaos.trades",
         Source::Transactions => "chaos.transactions",
         Source::Compacted => "chaos.compacted",
@@ -58,13 +65,44 @@ impl Filling<'_> {
             Source::Transactions => self.transactions(),
             Source::Compacted => self.compacted(),
             Source::Schemas => self.schemas(),
+            Source::Silver => self.days(site),
         }
     }
 
     fn trades(self, site: &Site) -> Result<u64, Error> {
+        self.generated(
+            site,
+            &["--corrections", "0.02", "--duplicates", "0.01", "--null-prices", "0.01"],
+        )
+    }
+
+    fn days(self, site: &Site) -> Result<u64, Error> {
+        let faults = [
+            "--corrections",
+            "0.16",
+            "--moves",
+            "0.1",
+            "--duplicates",
+            "0.02",
+            "--null-ids",
+            "0.005",
+        ];
+        let nulls = [
+            "--null-prices",
+            "0.005",
+            "--null-symbols",
+            "0.005",
+            "--null-quantities",
+            "0.005",
+        ];
+        let days = ["--days", "60", "--start", "2026-01-05T15:00:00Z"];
+        self.generated(site, &[&faults[..], &nulls, &days].concat())
+    }
+
+    fn generated(self, site: &Site, feed: &[&str]) -> Result<u64, Error> {
         let (count, seed) = (self.records.to_string(), self.seed.to_string());
         let mut options = vec!["--topic", "trades", "--count", &count, "--seed", &seed];
-        options.extend(["--corrections", "0.02", "--duplicates", "0.01", "--null-prices", "0.01"]);
+        options.extend(feed);
         options.extend(["--rate", if self.is_slowed { "40000" } else { "0" }]);
         let report = self.feed.generate(site, &options)?;
         let produced = report["produced"].as_u64();

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::*;
 
+const DAY_US: i64 = 86_400_000_000;
+
 #[test]
 fn corrections_change_price_and_event_time_of_an_earlier_trade() {
     let mut generator = synthetic(GeneratorOptions {
@@ -166,4 +168,64 @@ fn options_out_of_range_are_named() {
     assert_eq!(check(|options| options.duplicates = f64::NAN), Err("duplicates"));
     assert_eq!(check(|options| options.duplicates = 0.99), Err("corrections"));
     assert_eq!(check(|options| options.bad_kinds.clear()), Err("bad_kinds"));
+}
+
+#[test]
+fn with_all_remembered_late_corrections_go_to_any_trade() {
+    let options = GeneratorOptions {
+        corrections: 0.16,
+        duplicates: 0.02,
+        moves: 0.25,
+        remembers_all: true,
+        ..GeneratorOptions::default()
+    };
+    let clock = EventClock::Synthetic {
+        trades_per_second: 0.05,
+    };
+    let start = GeneratorOptions {
+        clock,
+        start_us: Some(START_US),
+        ..options
+    };
+    let mut generator = Generator::new(start.clone(), IDS).unwrap();
+    let batch = decode_batch(&generator.next_batch(Topic::Trades, 150_000, NOW_US));
+    let same = Generator::new(start, IDS)
+        .unwrap()
+        .next_batch(Topic::Trades, 150_000, NOW_US);
+    assert!(decode_batch(&same) == batch);
+    let ids = strings(&batch, "trade_id");
+    let (trade_us, event_us) = (times(&batch, "trade_timestamp"), times(&batch, "event_timestamp"));
+    assert_eq!((event_us[149_999] - START_US) / DAY_US, 34);
+    // The number and the latest event of each trade, and its own time.
+    let mut known: HashMap<&str, (usize, i64, i64)> = HashMap::new();
+    let (mut late, mut moved, mut stale, mut ages) = (0, 0, 0, Vec::new());
+    for row in 0..150_000 {
+        let (id, trades) = (ids[row].unwrap(), known.len());
+        let Some((number, latest_us, of_us)) = known.get_mut(id) else {
+            known.insert(id, (trades, event_us[row], trade_us[row]));
+            continue;
+        };
+        if event_us[row] <= *latest_us {
+            stale += usize::from(event_us[row] < *latest_us);
+            continue;
+        }
+        if trades - *number > 20_000 {
+            late += 1;
+            ages.push(*number as f64 / trades as f64);
+        }
+        moved += u64::from(trade_us[row] / DAY_US != *of_us / DAY_US);
+        assert!((START_US - 50_000..=event_us[row]).contains(&trade_us[row]));
+        (*latest_us, *of_us) = (event_us[row], trade_us[row]);
+    }
+    let stats = generator.stats().trades;
+    // Uniform: of those far back as many in the first third of what is far back as in the last.
+    let early = ages.iter().filter(|age| **age < 0.25).count() as f64 / ages.len() as f64;
+    assert!((0.3..0.5).contains(&early), "{early} of {} {stats:?}", ages.len());
+    let share = f64::from(late) / stats.corrections as f64;
+    assert!((0.05..0.09).contains(&share), "{share}");
+    assert!(
+        stats.moved.abs_diff(moved) <= 3 && moved > stats.corrections / 5,
+        "{moved} {stats:?}"
+    );
+    assert!(stale > 20, "a re-send may be older than what is known: {stale}");
 }
