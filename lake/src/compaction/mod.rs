@@ -1,0 +1,3 @@
+//! Compaction: many small files become few large ones.
+
+pub mod plan;
