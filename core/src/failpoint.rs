@@ -23,6 +23,10 @@ pub const POINTS: [&str; 10] = [
     "after_checkpoint",
 ];
 
+/// Points beside the way of a commit: between the deletion of data files and that of the manifests that name them; between the writing of
+/// compacted files and their commit.
+pub const MAINTENANCE_POINTS: [&str; 2] = ["after_data_deletion", "after_compaction_write"];
+
 /// The defences that the chaos suite takes out in turn.
 pub const DEFENCES: [&str; 6] = [
     "contiguity",

@@ -6,6 +6,7 @@ mod append;
 mod catalogs;
 #[cfg(feature = "chaos")]
 mod chaos;
+mod expiry;
 mod lost_answers;
 mod outage;
 mod place;
