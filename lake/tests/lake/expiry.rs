@@ -107,8 +107,8 @@ fn victims(model: &Model, random: &mut StdRng) -> Vec<Row> {
 
 async fn files_live_as_long_as_any_snapshot_that_has_them(kind: Kind) {
     // The other kinds share everything but the way to the store.
-    let rounds = if kind == Kind::Sqlite { 120 } else { 40 };
-    for seed in 0..if kind == Kind::Sqlite { 3 } else { 1 } {
+    let (seeds, rounds) = if kind == Kind::Sqlite { (2, 60) } else { (1, 30) };
+    for seed in 0..seeds {
         let mut random = StdRng::seed_from_u64(seed);
         let Some(mut model) = model(kind, 9, 3).await else {
             return;
