@@ -176,8 +176,10 @@ impl Model {
             deletes: deletes.clone(),
             summary: BTreeMap::new(),
         };
+        let before = self.version().await;
         let outcome = self.rig.lake.rewrite(&self.rig.ident, &rewrite).await?;
         if matches!(outcome, CommitOutcome::Committed(_)) {
+            assert_eq!(self.version().await, before, "the rows have not changed");
             for input in inputs {
                 self.files.remove(input);
                 self.deleted.remove(input);
@@ -190,6 +192,15 @@ impl Model {
             self.files.insert(location, rows);
         }
         Ok(outcome)
+    }
+
+    /// Highest data sequence number of any live file, deletes included.
+    async fn version(&self) -> Option<i64> {
+        let live = self.rig.lake.live_files(&self.table().await).await.unwrap();
+        let versions = live
+            .data_files()
+            .filter_map(|(file, _)| live.version_of(file.file_path()));
+        versions.max()
     }
 
     fn input(&self, location: &str) -> Rewritten {
