@@ -5,6 +5,7 @@ mod encodings;
 mod layout;
 mod position_deletes;
 mod stats;
+mod streamed;
 
 use iceberg::spec::{DataFile, DataFileBuilder};
 use iceberg::{Error, ErrorKind};
@@ -13,6 +14,7 @@ pub use encoder::{EncodedFile, FileEncoder, FileError, write_file, write_file_in
 pub use layout::FileLayout;
 pub use position_deletes::{read_position_deletes, write_position_deletes};
 pub(crate) use stats::whole_number;
+pub(crate) use streamed::StreamedFile;
 
 /// Who made a file, as its footer says.
 const CREATED_BY: &str = concat!("tapehouse ", env!("CARGO_PKG_VERSION"));

@@ -6,6 +6,7 @@ mod append;
 mod catalogs;
 #[cfg(feature = "chaos")]
 mod chaos;
+mod compaction;
 mod expiry;
 mod lost_answers;
 mod outage;

@@ -13,11 +13,11 @@
 //! Neither is needed for the result: rows are filtered by their coordinates, and rows without them are never read.
 
 mod bounds;
-mod columns;
+pub(crate) mod columns;
 mod deletes;
 mod error;
 mod extents;
-mod file;
+pub(crate) mod file;
 mod offsets;
 mod rows;
 mod select;
