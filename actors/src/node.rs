@@ -10,7 +10,7 @@ use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::registry::{RegistryClient, RegistryError};
 use tapehouse_lake::{Lake, LakeError};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -138,6 +138,7 @@ impl NodeHandle {
             checkpoints: checkpoints.clone(),
             clock: ClockWatch::default(),
             lake: lake.clone(),
+            compactions: Arc::new(Semaphore::new(1)),
             watermarks: watermarks.clone(),
             run_id: Uuid::now_v7().to_string().into(),
             stopping,

@@ -13,6 +13,7 @@ use tapehouse_actors::{
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
+use tapehouse_lake::compaction::CompactionSettings;
 use tapehouse_lake::silver::clean::Rules;
 use tokio::sync::watch;
 
@@ -51,6 +52,10 @@ pub fn node_settings(config: &Config, topics: &[Topic]) -> Result<NodeSettings, 
             max_bytes: config.commit_max_bytes,
             max_rows: config.commit_max_rows,
         },
+        compaction: config.compaction_target_bytes.map(|target_bytes| CompactionSettings {
+            target_bytes,
+            ..CompactionSettings::default()
+        }),
         memory_budget_bytes: config.memory_budget_bytes,
         start: match config.start {
             Start::Earliest => StartOffsets::Earliest,

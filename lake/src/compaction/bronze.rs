@@ -55,6 +55,28 @@ pub enum CompactionError {
     GivenUp,
 }
 
+impl CompactionError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Source(error) => error.code(),
+            Self::File(error) => error.code(),
+            Self::Unfit { .. } | Self::GivenUp => "lake",
+        }
+    }
+
+    /// Whether the same files may be rewritten later, without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Source(error) => error.is_retryable(),
+            // Of the rows themselves only what the encoder says.
+            Self::File(error) => matches!(error, FileError::Write(_)),
+            Self::Unfit { .. } => false,
+            Self::GivenUp => true,
+        }
+    }
+}
+
 impl From<LakeError> for CompactionError {
     fn from(error: LakeError) -> Self {
         Self::Source(error.into())

@@ -13,6 +13,7 @@ use tapehouse_kafka::embedded::{EmbeddedBroker, EmbeddedRegistry};
 use tapehouse_kafka::generator::{GeneratorOptions, Topic as Feed};
 use tapehouse_kafka::producer::generate::{GenerateError, GenerateOptions, GenerateReport, run as produce};
 use tapehouse_kafka::registry::{RegistryClient, RegistrySettings};
+use tapehouse_lake::compaction::CompactionSettings;
 use tapehouse_lake::{CatalogSettings, Lake, LakeSettings, S3Settings};
 use tokio::task::JoinHandle;
 
@@ -96,6 +97,7 @@ impl Stage {
             registry: registry_settings,
             lake: lake_settings(&place),
             commit: CommitPolicy::default(),
+            compaction: Some(CompactionSettings::default()),
             memory_budget_bytes: MEMORY_BUDGET_BYTES,
             start: StartOffsets::Earliest,
             take_over: false,
