@@ -11,7 +11,7 @@ use tapehouse_core::clock::now_ms;
 use tapehouse_core::failpoint;
 use tapehouse_core::freshness::ProducedAt;
 use tapehouse_core::watermark::Watermark;
-use tapehouse_lake::commit::keys;
+use tapehouse_lake::commit::{CommitOutcome, MovedFile, Rewrite, keys};
 use tapehouse_lake::{AppendOutcome, CommitError, Lake, LoadedTable, StagedAppend, TableName, WantedColumn};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use uuid::Uuid;
@@ -42,6 +42,8 @@ pub(crate) struct Staged {
 pub(crate) enum Request {
     /// Commit a staged set; the answer comes when it is in the table, or never will be.
     Append(Box<Staged>, oneshot::Sender<Result<(), Failure>>),
+    /// Commit files that take the place of others, with the same rows.
+    Rewrite(Box<Rewrite>, oneshot::Sender<Result<CommitOutcome<MovedFile>, Failure>>),
     /// Add or widen columns of the schema `base`; the answer is the table with them.
     EvolveColumns {
         base: i32,
@@ -73,6 +75,9 @@ impl Committer {
                 Request::Append(staged, answer) => {
                     let _ = answer.send(self.append(*staged).await);
                 }
+                Request::Rewrite(rewrite, answer) => {
+                    let _ = answer.send(self.rewrite(&rewrite).await);
+                }
                 Request::EvolveColumns { base, columns, answer } => {
                     self.clock.hold_saying(&self.progress).await;
                     let added = self.lake.evolve_columns(&self.table, base, &columns).await;
@@ -80,6 +85,18 @@ impl Committer {
                 }
             }
         }
+    }
+
+    /// Not repeated here: what is not committed is planned anew.
+    async fn rewrite(&self, rewrite: &Rewrite) -> Result<CommitOutcome<MovedFile>, Failure> {
+        self.clock.hold_saying(&self.progress).await;
+        let outcome = self.lake.rewrite(&self.table, rewrite).await?;
+        if let CommitOutcome::Committed(committed) = &outcome {
+            let table = self.table.to_string();
+            self.metrics.conflicts(&table, committed.attempts);
+            self.metrics.files(&table, &committed.table);
+        }
+        Ok(outcome)
     }
 
     async fn append(&self, staged: Staged) -> Result<(), Failure> {
@@ -234,6 +251,7 @@ impl Committer {
             .table_rows
             .with_label_values(&[name])
             .set(i64::try_from(total_rows).unwrap_or(i64::MAX));
+        self.metrics.files(name, table);
         self.progress.set_next(state.next.clone());
         self.progress.check_caught_up();
         self.ingest.commit_group(state.next.clone());

@@ -9,6 +9,7 @@ mod bronze_writer;
 mod checkpoint;
 mod clock;
 mod committer;
+mod compaction;
 mod failure;
 mod ingest;
 mod mailbox;

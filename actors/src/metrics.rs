@@ -8,6 +8,7 @@ use prometheus::{
 };
 use tapehouse_core::codes;
 use tapehouse_core::freshness::ProducedAt;
+use tapehouse_lake::LoadedTable;
 
 use crate::silver::batch::Action;
 use crate::silver::progress::SilverRows;
@@ -36,6 +37,10 @@ pub(crate) struct Metrics {
     pub commit_conflicts: IntCounterVec,
     /// Rows in the table: `table`.
     pub table_rows: IntGaugeVec,
+    /// Live data files of the table: `table`.
+    table_files: IntGaugeVec,
+    /// Groups of files that were compacted: `table`, `outcome` = committed | refused | failed.
+    pub compactions: IntCounterVec,
     /// Produce to visible, a sample a commit and 10 ms tick: `table`.
     pub freshness_seconds: HistogramVec,
     /// Records behind the high watermark: `topic`, `partition`.
@@ -88,6 +93,12 @@ impl Metrics {
             commit_seconds: of.histogram("commit_seconds", "Iceberg commit latency", "table", &LATENCY)?,
             commit_conflicts: of.counter("commit_conflicts_total", "Attempts that lost a race", &["table"])?,
             table_rows: of.gauge("table_rows", "Rows in the table", &["table"])?,
+            table_files: of.gauge("table_files", "Data files of the table", &["table"])?,
+            compactions: of.counter(
+                "compactions_total",
+                "Groups of files that were compacted",
+                &["table", "outcome"],
+            )?,
             freshness_seconds: of.histogram("freshness_seconds", "Produce to visible", "table", &FRESHNESS)?,
             lag: of.gauge(
                 "lag_records",
@@ -145,6 +156,9 @@ impl Metrics {
         for outcome in ["committed", "already_committed", "refused", "error"] {
             self.commits.with_label_values(&[table, outcome]);
         }
+        for outcome in ["committed", "refused", "failed"] {
+            self.compactions.with_label_values(&[table, outcome]);
+        }
         for code in ["kafka", "registry", "refused"] {
             self.restarts.with_label_values(&[topic, code]);
         }
@@ -182,6 +196,13 @@ impl Metrics {
             let labels = [table, action.label(), *rule];
             self.silver.rules.with_label_values(&labels).inc_by(*count);
         }
+    }
+
+    /// Notes how many data files the table has.
+    pub(crate) fn files(&self, name: &str, table: &LoadedTable) {
+        let files = table.summary().files.unwrap_or(0);
+        let gauge = self.table_files.with_label_values(&[name]);
+        gauge.set(i64::try_from(files).unwrap_or(i64::MAX));
     }
 
     /// Counts the attempts of a commit that lost a race.

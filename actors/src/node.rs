@@ -140,6 +140,7 @@ impl NodeHandle {
             lake: lake.clone(),
             watermarks: watermarks.clone(),
             compactions: Arc::new(Semaphore::new(1)),
+            silver_compactions: Arc::new(Semaphore::new(1)),
             run_id: Uuid::now_v7().to_string().into(),
             stopping,
             settings: Arc::new(settings),

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -10,6 +11,8 @@ use tokio::sync::oneshot;
 #[derive(Clone)]
 pub(crate) struct CpuPool {
     pool: Arc<rayon::ThreadPool>,
+    /// Jobs that wait or run.
+    jobs: Arc<AtomicUsize>,
 }
 
 /// A job that panicked: a failure of its pipeline alone.
@@ -24,7 +27,15 @@ impl CpuPool {
             .num_threads(threads)
             .thread_name(|index| format!("cpu-{index}"))
             .build()?;
-        Ok(Self { pool: Arc::new(pool) })
+        Ok(Self {
+            pool: Arc::new(pool),
+            jobs: Arc::default(),
+        })
+    }
+
+    /// Whether each thread has a job.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.jobs.load(Ordering::Relaxed) >= self.pool.current_num_threads()
     }
 
     /// Runs `job` on the pool and waits for its result without holding a thread.
@@ -33,8 +44,11 @@ impl CpuPool {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JobPanicked> {
         let (done, result) = oneshot::channel();
+        let jobs = Arc::clone(&self.jobs);
+        jobs.fetch_add(1, Ordering::Relaxed);
         self.pool.spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(job));
+            jobs.fetch_sub(1, Ordering::Relaxed);
             // Nobody waits any more when the pipeline was torn down meanwhile.
             let _ = done.send(outcome.map_err(|panic| JobPanicked(panic_text(panic.as_ref()))));
         });

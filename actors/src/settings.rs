@@ -6,7 +6,7 @@ use std::time::Duration;
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_kafka::registry::RegistrySettings;
-use tapehouse_lake::compaction::plan::CompactionSettings;
+use tapehouse_lake::compaction::CompactionSettings;
 use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::Rules;
 use tapehouse_lake::{LakeSettings, TableName};
@@ -32,6 +32,8 @@ pub struct NodeSettings {
     pub lake: LakeSettings,
     /// When commits are cut.
     pub commit: CommitPolicy,
+    /// How bronze tables are compacted while they are written; `None`: they are not.
+    pub compaction: Option<CompactionSettings>,
     /// Memory for queues, batches and open files, over all topics, in bytes.
     pub memory_budget_bytes: u64,
     /// Where a partition that was never read starts.

@@ -4,7 +4,6 @@
 //! bronze records. Whatever fails, the table is opened again and the same is derived anew.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tapehouse_core::backoff::Backoff;
@@ -27,7 +26,7 @@ use crate::failure::ALERT_AT;
 use crate::pool::JobPanicked;
 use crate::progress::TopicState;
 use crate::settings::SilverSettings;
-use crate::silver::batch::{Batch, summary_of};
+use crate::silver::batch::Batch;
 use crate::silver::compactor::Compactor;
 use crate::silver::failure::SilverFailure;
 use crate::silver::progress::{SilverCell, SilverRows};
@@ -190,36 +189,6 @@ impl SilverMerge {
         Ok(())
     }
 
-    fn compactor(&self) -> Option<Compactor> {
-        let settings = self.settings.compaction.clone()?;
-        Some(Compactor::new(settings, Arc::clone(&self.shared.compactions)))
-    }
-
-    /// Commits what has been compacted meanwhile, and begins what is worth compacting now. Between two merges: their rows are where the
-    /// plan saw them.
-    async fn compact(&self, mut merger: Merger, compactor: Option<&mut Compactor>) -> Result<Merger, SilverFailure> {
-        let Some(compactor) = compactor else {
-            return Ok(merger);
-        };
-        if let Some(compacted) = compactor.take()? {
-            let started = Instant::now();
-            let summary = summary_of(&self.shared);
-            let staged = merger.stage_compaction(compacted, summary).await?;
-            let (inputs, outputs) = (staged.inputs(), staged.outputs());
-            let committed = self.until_certain(&merger, Attempt::Compaction(&staged)).await?;
-            if let Some(committed) = committed {
-                merger.follow_compaction(staged, &committed)?;
-                tracing::debug!(
-                    node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge",
-                    table = self.settings.table.name(), snapshot_id = committed.snapshot_id, inputs, outputs,
-                    files = merger.data_files(), ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    "compacted files committed");
-            }
-        }
-        compactor.begin(&merger);
-        Ok(merger)
-    }
-
     /// What bronze says of its offsets. Of former incarnations it may have to decode files, where `known` does not say it.
     async fn offsets(
         &self,
@@ -312,7 +281,11 @@ impl SilverMerge {
     }
 
     /// Repeats what may heal by itself, for ever: the files stay valid, and the commit id keeps them from being committed twice.
-    async fn until_certain(&self, merger: &Merger, attempt: Attempt<'_>) -> Result<Option<Committed>, SilverFailure> {
+    pub(crate) async fn until_certain(
+        &self,
+        merger: &Merger,
+        attempt: Attempt<'_>,
+    ) -> Result<Option<Committed>, SilverFailure> {
         let table = self.settings.table.name();
         let mut failures = 0;
         loop {
@@ -372,7 +345,7 @@ impl SilverMerge {
 
 /// What is committed.
 #[derive(Clone, Copy)]
-enum Attempt<'a> {
+pub(crate) enum Attempt<'a> {
     Merge(&'a Staged),
     Compaction(&'a StagedCompaction),
 }

@@ -13,6 +13,7 @@ use tapehouse_kafka::registry::RegistryClient;
 use tapehouse_lake::Lake;
 use tokio::sync::watch::Receiver;
 use tokio::sync::{Semaphore, broadcast};
+use tokio::task::JoinSet;
 
 use crate::bronze::SchemaBook;
 use crate::bronze::rows::RowSource;
@@ -20,6 +21,7 @@ use crate::bronze_writer::BronzeWriter;
 use crate::checkpoint::Checkpoints;
 use crate::clock::ClockWatch;
 use crate::committer::Committer;
+use crate::compaction::Compactor;
 use crate::failure::{ALERT_AT, Failure, TopicStopped};
 use crate::ingest::{self, IngestOptions};
 use crate::mailbox::mailbox;
@@ -37,8 +39,8 @@ use crate::watch;
 const LINGER: Duration = Duration::from_millis(50);
 /// Where memory is too scarce for a set of each topic, none is held for longer.
 const SCARCE_MAX_AGE: Duration = Duration::from_millis(500);
-/// Requests that may wait for the committer: an append, and a schema change behind it.
-const COMMIT_REQUESTS: usize = 2;
+/// Requests that may wait for the committer: an append, a schema change behind it, compacted files.
+const COMMIT_REQUESTS: usize = 3;
 
 /// What all topics of a node share.
 #[derive(Clone)]
@@ -53,9 +55,11 @@ pub(crate) struct Shared {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) clock: ClockWatch,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
-    /// Compactions take turns: they are to take no more than one core.
-    pub(crate) compactions: Arc<Semaphore>,
     pub(crate) run_id: Arc<str>,
+    /// Who may compact a bronze table: one at a time.
+    pub(crate) compactions: Arc<Semaphore>,
+    /// The same of silver tables.
+    pub(crate) silver_compactions: Arc<Semaphore>,
     /// Turns true when the node stops.
     pub(crate) stopping: Receiver<bool>,
 }
@@ -187,6 +191,8 @@ struct Pipeline {
     ingest: ingest::IngestHandle,
     polled: tokio::sync::oneshot::Receiver<Result<(), Failure>>,
     written: tokio::task::JoinHandle<Result<(), Failure>>,
+    /// The compactor, which ends when this is dropped.
+    _compactor: JoinSet<()>,
     /// What the topic was before its first record was read.
     identity: TopicIdentity,
     /// What the table recorded then.
@@ -220,6 +226,11 @@ impl Pipeline {
             notices: Notices::default(),
         };
         tokio::spawn(committer.run(request_queue));
+        let mut compactor = JoinSet::new();
+        if let Some(compaction) = settings.compaction.clone() {
+            let actor = Compactor::new(shared, &topic.table, requests.clone(), progress, compaction);
+            compactor.spawn(actor.run());
+        }
         let mut policy = settings.commit;
         if plan.is_scarce(settings.topics.len()) {
             policy.max_age = policy.max_age.min(SCARCE_MAX_AGE);
@@ -254,6 +265,7 @@ impl Pipeline {
             ingest,
             polled,
             written,
+            _compactor: compactor,
             identity,
             state,
         })
@@ -265,6 +277,7 @@ impl Pipeline {
             ingest,
             mut polled,
             mut written,
+            _compactor,
             identity,
             state,
         } = self;

@@ -30,6 +30,9 @@ pub const SILVER_POINTS: [&str; 4] = [
     "compaction_staged",
     "compaction_committed",
 ];
+/// Points beside the way of a commit: between the deletion of data files and that of the manifests that name them; between the writing of
+/// compacted files and their commit.
+pub const MAINTENANCE_POINTS: [&str; 2] = ["after_data_deletion", "after_compaction_write"];
 
 /// The defences that the chaos suite takes out in turn.
 pub const DEFENCES: [&str; 7] = [

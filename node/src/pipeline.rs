@@ -13,7 +13,7 @@ use tapehouse_actors::{
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
-use tapehouse_lake::compaction::plan::CompactionSettings;
+use tapehouse_lake::compaction::CompactionSettings;
 use tapehouse_lake::silver::clean::Rules;
 use tokio::sync::watch;
 
@@ -30,14 +30,9 @@ use crate::view::table_name;
 
 /// Staged work is committed or dropped within this time after a signal, so that the process is out within 10 s.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(8);
+/// Silver's files are made no larger while rows are merged: a compaction holds one of them in memory.
+const SILVER_FILE_BYTES: u64 = 64 << 20;
 /// How often progress is looked at.
-/// Silver's files: of 64 MiB, for a compaction holds one of them in memory.
-const SILVER_COMPACTION: CompactionSettings = CompactionSettings {
-    fan_in: 8,
-    target_bytes: 64 << 20,
-    small_rows: 4096,
-    max_deleted_share: 0.3,
-};
 pub const TICK: Duration = Duration::from_millis(100);
 
 /// The settings of a node that ingests `topics`.
@@ -59,6 +54,10 @@ pub fn node_settings(config: &Config, topics: &[Topic]) -> Result<NodeSettings, 
             max_bytes: config.commit_max_bytes,
             max_rows: config.commit_max_rows,
         },
+        compaction: config.compaction_target_bytes.map(|target_bytes| CompactionSettings {
+            target_bytes,
+            ..CompactionSettings::default()
+        }),
         memory_budget_bytes: config.memory_budget_bytes,
         start: match config.start {
             Start::Earliest => StartOffsets::Earliest,
@@ -84,11 +83,14 @@ pub fn topic_settings(topic: &Topic) -> Result<TopicSettings, Failure> {
     })
 }
 
-/// The silver tables that are made from `topics`.
+/// The silver tables that are made from `topics`, compacted as bronze ones are.
 ///
 /// # Errors
 /// When a table's name is none.
-pub fn silver_settings(topics: &[Topic]) -> Result<Vec<SilverSettings>, Failure> {
+pub fn silver_settings(
+    topics: &[Topic],
+    compaction: Option<&CompactionSettings>,
+) -> Result<Vec<SilverSettings>, Failure> {
     let tables = topics.iter().filter_map(|topic| Some((topic, topic.silver?)));
     tables
         .map(|(topic, table)| {
@@ -96,7 +98,10 @@ pub fn silver_settings(topics: &[Topic]) -> Result<Vec<SilverSettings>, Failure>
                 table,
                 source: table_name(topic)?,
                 rules: Rules::default(),
-                compaction: Some(SILVER_COMPACTION),
+                compaction: compaction.map(|bronze| CompactionSettings {
+                    target_bytes: bronze.target_bytes.min(SILVER_FILE_BYTES),
+                    ..bronze.clone()
+                }),
             })
         })
         .collect()

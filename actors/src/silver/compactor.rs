@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tapehouse_lake::compaction::plan::CompactionSettings;
 use tapehouse_lake::silver::merge::{Compacted, Compaction, MergeError, Merger};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::batch::summary_of;
 use super::failure::SilverFailure;
 use crate::pool::JobPanicked;
+use crate::silver_merge::{Attempt, SilverMerge};
+
+/// After a compaction failed.
+const REST: Duration = Duration::from_secs(30);
 
 /// What came of a job; `None` of one that was stopped.
 type Outcome = Result<Option<Compacted>, MergeError>;
@@ -29,6 +34,8 @@ pub(crate) struct Compactor {
     /// One job at a time in a node.
     turns: Arc<Semaphore>,
     job: Job,
+    /// Not before then, after a failure.
+    not_before: Option<Instant>,
     stop: Arc<AtomicBool>,
 }
 
@@ -44,13 +51,14 @@ impl Compactor {
             settings,
             turns,
             job: Job::None,
+            not_before: None,
             stop: Arc::default(),
         }
     }
 
     /// Begins what is worth doing now, unless a job is under way or another table has its turn.
     pub(crate) fn begin(&mut self, merger: &Merger) {
-        if !matches!(self.job, Job::None) {
+        if !matches!(self.job, Job::None) || self.not_before.is_some_and(|time| Instant::now() < time) {
             return;
         }
         let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
@@ -77,6 +85,11 @@ impl Compactor {
         self.job = Job::Over(outcome.await.map_err(panicked));
     }
 
+    /// Nothing is begun for a while: what failed may fail again.
+    fn rest(&mut self) {
+        self.not_before = Some(Instant::now() + REST);
+    }
+
     /// What came of a job that is over; `None` where none is, or it was stopped.
     pub(crate) fn take(&mut self) -> Result<Option<Compacted>, SilverFailure> {
         let outcome = match std::mem::replace(&mut self.job, Job::None) {
@@ -92,6 +105,67 @@ impl Compactor {
             },
         };
         Ok(outcome??)
+    }
+}
+
+impl SilverMerge {
+    /// What compacts this table, if anything is to.
+    pub(crate) fn compactor(&self) -> Option<Compactor> {
+        let settings = self.settings.compaction.clone()?;
+        Some(Compactor::new(settings, Arc::clone(&self.shared.silver_compactions)))
+    }
+
+    /// Commits what has been compacted meanwhile, and begins what is worth compacting now. Between two merges: their rows are where the
+    /// plan saw them. Merging goes on when a compaction fails.
+    pub(crate) async fn compact(
+        &self,
+        mut merger: Merger,
+        compactor: Option<&mut Compactor>,
+    ) -> Result<Merger, SilverFailure> {
+        let Some(compactor) = compactor else {
+            return Ok(merger);
+        };
+        let table = self.settings.table.name();
+        let count = |outcome| {
+            self.shared
+                .metrics
+                .compactions
+                .with_label_values(&[table, outcome])
+                .inc()
+        };
+        match compactor.take() {
+            Ok(Some(compacted)) => {
+                merger = self.commit_compaction(merger, compacted).await?;
+                count("committed");
+            }
+            Ok(None) => {}
+            Err(error) => {
+                count("failed");
+                compactor.rest();
+                tracing::warn!(
+                    node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge", table,
+                    code = error.code(), %error, "files were not compacted");
+            }
+        }
+        compactor.begin(&merger);
+        Ok(merger)
+    }
+
+    async fn commit_compaction(&self, mut merger: Merger, compacted: Compacted) -> Result<Merger, SilverFailure> {
+        let started = Instant::now();
+        let mut summary = summary_of(&self.shared);
+        summary.insert("tapehouse.compacted-files".to_owned(), compacted.inputs().to_string());
+        let staged = merger.stage_compaction(compacted, summary).await?;
+        let (inputs, outputs) = (staged.inputs(), staged.outputs());
+        if let Some(committed) = self.until_certain(&merger, Attempt::Compaction(&staged)).await? {
+            merger.follow_compaction(staged, &committed)?;
+            let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::debug!(
+                node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge",
+                table = self.settings.table.name(), snapshot_id = committed.snapshot_id, inputs, outputs,
+                files = merger.data_files(), ms, "compacted files committed");
+        }
+        Ok(merger)
     }
 }
 

@@ -15,7 +15,7 @@ use super::cleanup::CleanupJob;
 use super::manifests::{ManifestSet, ManifestTask};
 use super::metadata_file::{Unwritten, Written};
 use super::retention::{self, RetentionPlan};
-use super::{Committed, SnapshotChange, keys, metadata_file, summary};
+use super::{Committed, SnapshotChange, keys, lineage, metadata_file, summary};
 use crate::catalog::{Pointer, Swap};
 use crate::error::{CommitError, LakeError};
 use crate::lake::Lake;
@@ -57,7 +57,11 @@ pub(super) async fn prepare(
         snapshot_id,
         change,
     };
-    let (task, set) = task.run().await?;
+    let (mut task, set) = task.run().await?;
+    if let Some(forked_at) = lineage::to_note(base) {
+        let noted = (lineage::FORKED_AT_PROPERTY.to_owned(), forked_at.to_string());
+        task.change.properties.extend([noted]);
+    }
     let sequence_number = metadata.next_sequence_number();
     let list = write_manifest_list(batch.io(), base, snapshot_id, &set)
         .await

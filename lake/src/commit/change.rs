@@ -17,7 +17,7 @@ pub struct SnapshotChange {
     pub added: Vec<DataFile>,
     /// Locations of live files to remove. All must be live, or the change is refused.
     pub removed: HashSet<String>,
-    /// Data sequence number for the added data files instead of the snapshot's own: a rewrite keeps that of its inputs.
+    /// Data sequence number for the added files instead of the snapshot's own: a rewrite keeps that of its inputs.
     pub data_sequence_number: Option<i64>,
     /// Additional entries of the summary.
     pub summary: BTreeMap<String, String>,

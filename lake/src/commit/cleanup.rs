@@ -1,28 +1,30 @@
-//! Deletes, off the commit's path, what no retained snapshot needs any more: manifest lists of dropped snapshots, manifests
-//! that only they listed, superseded metadata files. Never data files. It also names the new version in the hint.
+//! Deletes, off the commit's path, what no retained snapshot needs any more: data and delete files that only dropped snapshots had,
+//! their manifest lists, manifests that only they listed, superseded metadata files. It also names the new version in the hint.
 //!
+//! Data files go first: a crash in between leaves manifests that nothing names. Which they are, and when none may go: [`dead_files`].
 //! A manifest is deleted only if no manifest list of any retained snapshot names it, whatever the history looks like. What
 //! each list names is noted when it is committed (lists of before are read once) as hashes of paths. Two paths with one hash
 //! keep a file too long, no more.
 //! What is missed (a crash, a full queue, an unreadable list) stays for the removal of orphan files.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
+mod dead_files;
+mod known;
+
+use std::collections::HashSet;
 
 use iceberg::io::FileIO;
 use iceberg::spec::SnapshotRef;
+use tapehouse_core::failpoint;
 use tokio::sync::{mpsc, oneshot};
 
 use super::hint;
 use crate::error::LakeError;
 use crate::storage::Warehouse;
-use crate::table::{LoadedTable, read_manifest_list};
+use crate::table::LoadedTable;
+use known::KnownManifests;
 
 /// Jobs waiting at most; a job that finds the queue full is dropped.
 const MAX_JOBS: usize = 256;
-/// Manifest lists remembered at most, over all tables.
-const MAX_LISTS: usize = 8192;
 
 /// What one commit left behind.
 #[derive(Debug)]
@@ -86,74 +88,64 @@ async fn run(warehouse: Warehouse, mut queue: mpsc::Receiver<Message>) {
     }
 }
 
-async fn clean(io: &FileIO, known: &mut KnownManifests, job: CleanupJob) -> Result<(), LakeError> {
-    let table = &job.table;
-    let mut doomed: Vec<String> = job.superseded_metadata;
-    if let Some(current) = table.metadata().current_snapshot() {
+async fn clean(io: &FileIO, known: &mut KnownManifests, mut job: CleanupJob) -> Result<(), LakeError> {
+    if let Some(current) = job.table.metadata().current_snapshot() {
         // Kept in memory by the commit: noting it now saves reading it when it is dropped.
-        known.of(io, table, current).await?;
+        known.of(io, &job.table, current).await?;
     }
+    let mut doomed = std::mem::take(&mut job.superseded_metadata);
     if !job.expired.is_empty() {
-        let mut reachable: HashSet<u64> = HashSet::new();
-        for snapshot in table.metadata().snapshots() {
-            reachable.extend(known.of(io, table, snapshot).await?.iter());
-        }
-        for snapshot in &job.expired {
-            // A list that is already gone was deleted by somebody else; so were its manifests, or they are orphans.
-            let Ok(manifests) = known.of(io, table, snapshot).await else {
-                continue;
-            };
-            let unreachable = manifests.iter().filter(|manifest| !reachable.contains(manifest));
-            doomed.extend(unreachable.filter_map(|manifest| known.paths.remove(manifest)));
-            doomed.push(snapshot.manifest_list().to_owned());
-            known.lists.remove(snapshot.manifest_list());
-        }
+        delete_data(io, known, &job).await?;
+        failpoint::reach("after_data_deletion");
+        doomed.extend(unlisted(io, known, &job).await?);
     }
+    let table = &job.table;
     let own_folder = format!("{}/metadata/", table.metadata().location());
     // Metadata may name files elsewhere (a table registered from another place); those are not ours to delete.
     doomed.retain(|path| path.starts_with(&own_folder) && path != table.metadata_location());
+    delete(io, doomed).await
+}
+
+/// Deletes the data and delete files that only dropped snapshots had.
+async fn delete_data(io: &FileIO, known: &mut KnownManifests, job: &CleanupJob) -> Result<(), LakeError> {
+    let table = job.table.ident();
+    let dead = match dead_files::find(io, known, job).await {
+        Ok(dead) => dead,
+        Err(error) => {
+            tracing::warn!(%error, %table, "data files of dropped snapshots are left for orphan removal");
+            return Ok(());
+        }
+    };
+    if !dead.is_empty() {
+        tracing::debug!(%table, files = dead.len(), snapshots = job.expired.len(), "deleting data files of dropped snapshots");
+        delete(io, dead).await?;
+    }
+    Ok(())
+}
+
+/// Manifest lists of dropped snapshots, and the manifests that only they listed.
+async fn unlisted(io: &FileIO, known: &mut KnownManifests, job: &CleanupJob) -> Result<Vec<String>, LakeError> {
+    let table = &job.table;
+    let mut reachable: HashSet<u64> = HashSet::new();
+    for snapshot in table.metadata().snapshots() {
+        reachable.extend(known.of(io, table, snapshot).await?.iter());
+    }
+    let mut doomed = Vec::new();
+    for snapshot in &job.expired {
+        // A list that is already gone was deleted by somebody else; so were its manifests, or they are orphans.
+        let Ok(manifests) = known.of(io, table, snapshot).await else {
+            continue;
+        };
+        let unreachable = manifests.iter().filter(|manifest| !reachable.contains(manifest));
+        doomed.extend(unreachable.filter_map(|manifest| known.forget(*manifest)));
+        doomed.push(snapshot.manifest_list().to_owned());
+        known.forget_list(snapshot);
+    }
+    Ok(doomed)
+}
+
+async fn delete(io: &FileIO, doomed: Vec<String>) -> Result<(), LakeError> {
     io.delete_stream(futures::stream::iter(doomed))
         .await
         .map_err(LakeError::iceberg("deleting superseded files"))
-}
-
-/// Which manifests the retained snapshots list.
-#[derive(Default)]
-struct KnownManifests {
-    /// Hashes of manifest paths, by the location of the list.
-    lists: HashMap<String, Arc<[u64]>>,
-    /// The paths themselves.
-    paths: HashMap<u64, String>,
-}
-
-impl KnownManifests {
-    async fn of(&mut self, io: &FileIO, table: &LoadedTable, snapshot: &SnapshotRef) -> Result<Arc<[u64]>, LakeError> {
-        if let Some(known) = self.lists.get(snapshot.manifest_list()) {
-            return Ok(Arc::clone(known));
-        }
-        let current = table.metadata().current_snapshot_id() == Some(snapshot.snapshot_id());
-        let manifests = match current {
-            true => table.manifests(io).await?,
-            false => read_manifest_list(io, snapshot, table.metadata().format_version()).await?,
-        };
-        if self.lists.len() >= MAX_LISTS {
-            self.lists.clear();
-            self.paths.clear();
-        }
-        let hashes = manifests.iter().map(|manifest| {
-            let hash = hash(&manifest.manifest_path);
-            self.paths.entry(hash).or_insert_with(|| manifest.manifest_path.clone());
-            hash
-        });
-        let hashes: Arc<[u64]> = hashes.collect();
-        self.lists
-            .insert(snapshot.manifest_list().to_owned(), Arc::clone(&hashes));
-        Ok(hashes)
-    }
-}
-
-fn hash(path: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
-    hasher.finish()
 }

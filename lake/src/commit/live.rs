@@ -125,6 +125,13 @@ impl LiveFiles {
             .map(|entry| entry.data_file())
     }
 
+    /// Highest data sequence number of the data file at `location` and of what deletes rows of it; `None` when it is not live.
+    pub fn version_of(&self, location: &str) -> Option<i64> {
+        let deletes = self.deletes.get(location).into_iter().flatten();
+        let deletes = deletes.filter_map(|entry| entry.sequence_number()).max();
+        Some(self.data_sequence_number(location)?.max(deletes.unwrap_or_default()))
+    }
+
     /// Delete files that are not for one data file alone. Tapehouse writes none.
     pub fn other_deletes(&self) -> impl Iterator<Item = &DataFile> {
         self.other_deletes.iter().map(|entry| entry.data_file())

@@ -145,16 +145,16 @@ impl Builder<'_> {
             .iter()
             .partition(|file| file.content_type() == DataContentType::Data);
         let mut manifests = Vec::new();
+        let sequence_number = change.data_sequence_number.unwrap_or(UNASSIGNED);
         if !data.is_empty() {
             let mut writer = self.writer(spec.as_ref().clone(), Arc::clone(schema), ManifestContentType::Data)?;
-            let sequence_number = change.data_sequence_number.unwrap_or(UNASSIGNED);
             self.add_to(&mut writer, &data, sequence_number)?;
             manifests.push(self.finish(writer).await?);
         }
         let touched = std::mem::take(&mut self.touched_deletes);
         if !deletes.is_empty() || !touched.is_empty() {
             let mut writer = self.writer(spec.as_ref().clone(), Arc::clone(schema), ManifestContentType::Deletes)?;
-            self.add_to(&mut writer, &deletes, UNASSIGNED)?;
+            self.add_to(&mut writer, &deletes, sequence_number)?;
             for manifest in &touched {
                 self.keep_rest(&mut writer, manifest)
                     .map_err(LakeError::iceberg("rewriting a manifest of deletes"))?;

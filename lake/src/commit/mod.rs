@@ -13,6 +13,7 @@ pub(crate) mod cleanup;
 mod evolution;
 mod gaps;
 pub(crate) mod hint;
+mod lineage;
 pub(crate) mod live;
 mod manifests;
 pub(crate) mod metadata_file;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use async_trait::async_trait;
 use iceberg::spec::{DataFile, Operation};
+use tapehouse_core::state::STATE_PROPERTY;
 use uuid::Uuid;
 
 use super::row_delta::{FileDeletes, MovedFile, check_deletes};
@@ -38,7 +39,8 @@ pub struct Rewrite {
 }
 
 impl Lake {
-    /// Commits a rewrite, whole or not at all: only if all inputs are live and have the deletes that were applied. An input that is
+    /// Commits a rewrite, whole or not at all. The highest sequence number among a partition's files, data and deletes, is the same before and
+    /// after: a day's version tells whether its rows have changed. Only if all inputs are live and have the deletes that were applied. An input that is
     /// not as it was when it was read is [`CommitOutcome::Done`]: rows that were deleted meanwhile would come back.
     ///
     /// # Errors
@@ -61,7 +63,7 @@ impl Change for Staged<'_> {
     async fn plan(
         &self,
         base: &LoadedTable,
-        _snapshot_id: i64,
+        snapshot_id: i64,
         _retried_blindly: bool,
     ) -> Result<Planned<MovedFile>, CommitError> {
         let Self { lake, rewrite } = self;
@@ -85,7 +87,7 @@ impl Change for Staged<'_> {
             let location = input.data_file.as_str();
             let deleted: u64 = live.deletes_of(location).map(DataFile::record_count).sum();
             rows += live.data_file(location).map_or(0, DataFile::record_count) - deleted;
-            data_sequence_number = data_sequence_number.max(live.data_sequence_number(location).unwrap_or_default());
+            data_sequence_number = data_sequence_number.max(live.version_of(location).unwrap_or_default());
             removed.insert(input.data_file.clone());
             removed.extend(input.delete_file.clone());
         }
@@ -99,13 +101,22 @@ impl Change for Staged<'_> {
             )));
         }
         let deletes = rewrite.deletes.iter().map(|deletes| &deletes.file);
+        let (mut summary, mut properties) = (rewrite.summary.clone(), HashMap::new());
+        // Carried on: the snapshot that carried it so far may be dropped before anything else is committed.
+        if let Some(state) = base
+            .state_for(snapshot_id)
+            .map_err(|error| invalid(error.to_string()))?
+        {
+            summary.insert(STATE_PROPERTY.to_owned(), state.clone());
+            properties.insert(STATE_PROPERTY.to_owned(), state);
+        }
         Ok(Planned::Commit(Box::new(SnapshotChange {
             operation: Operation::Replace,
             added: rewrite.outputs.iter().chain(deletes).cloned().collect(),
             removed,
             data_sequence_number: Some(data_sequence_number),
-            summary: rewrite.summary.clone(),
-            properties: HashMap::new(),
+            summary,
+            properties,
         })))
     }
 }

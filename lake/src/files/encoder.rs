@@ -105,7 +105,7 @@ pub struct FileEncoder {
 /// A whole file, ready to be written, and what the manifest will say of it.
 #[derive(Debug)]
 pub struct EncodedFile {
-    chunks: Vec<Bytes>,
+    pub(super) chunks: Vec<Bytes>,
     size_bytes: u64,
     rows: u64,
     date: i32,
@@ -178,6 +178,11 @@ impl FileEncoder {
         }
     }
 
+    /// Takes what is finished, in order; what [`Self::finish`] gives is then the rest of the file.
+    pub(super) fn drain(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.finished)
+    }
+
     /// Closes the file.
     ///
     /// # Errors
@@ -238,21 +243,30 @@ pub async fn write_file_in(
     batch: &Batch,
     table_location: &str,
     spec_id: i32,
-    file: EncodedFile,
+    mut file: EncodedFile,
 ) -> Result<DataFile, FileError> {
-    let path = format!(
-        "{table_location}/data/{}={}/{}.parquet",
-        file.partition_column,
-        date_text(file.date),
-        Uuid::now_v7()
-    );
+    let path = new_path(table_location, file.partition_column, file.date);
     let failed = || LakeError::iceberg(format!("writing {path}"));
     let output = batch.io().new_output(&path).map_err(failed())?;
     let mut writer = output.writer().await.map_err(failed())?;
-    for chunk in file.chunks {
+    for chunk in std::mem::take(&mut file.chunks) {
         writer.write(chunk).await.map_err(failed())?;
     }
     writer.close().await.map_err(failed())?;
+    file_at(path, spec_id, file)
+}
+
+/// A name that no other file has.
+pub(super) fn new_path(table_location: &str, partition_column: &str, date: i32) -> String {
+    let date = iceberg::spec::Datum::date(date);
+    format!(
+        "{table_location}/data/{partition_column}={date}/{}.parquet",
+        Uuid::now_v7()
+    )
+}
+
+/// What a manifest will say of `file`, which was written to `path`.
+pub(super) fn file_at(path: String, spec_id: i32, file: EncodedFile) -> Result<DataFile, FileError> {
     let mut builder = DataFileBuilder::default();
     builder
         .content(DataContentType::Data)
@@ -268,9 +282,5 @@ pub async fn write_file_in(
         .lower_bounds(file.stats.lower)
         .upper_bounds(file.stats.upper)
         .split_offsets(Some(file.split_offsets));
-    described(&builder).map_err(|error| failed()(error).into())
-}
-
-fn date_text(days: i32) -> String {
-    iceberg::spec::Datum::date(days).to_string()
+    described(&builder).map_err(|error| LakeError::iceberg(format!("writing {path}"))(error).into())
 }

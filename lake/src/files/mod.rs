@@ -6,6 +6,7 @@ mod layout;
 mod position_deletes;
 mod rows;
 mod stats;
+mod streamed;
 
 use iceberg::spec::{DataFile, DataFileBuilder};
 use iceberg::{Error, ErrorKind};
@@ -15,6 +16,7 @@ pub use layout::FileLayout;
 pub use position_deletes::{read_position_deletes, write_position_deletes};
 pub use rows::LiveRows;
 pub(crate) use stats::whole_number;
+pub(crate) use streamed::StreamedFile;
 
 /// Who made a file, as its footer says.
 const CREATED_BY: &str = concat!("tapehouse ", env!("CARGO_PKG_VERSION"));

@@ -84,6 +84,23 @@ impl LoadedTable {
         self.recorded(MergeState::from_json, |state| state.snapshot)
     }
 
+    /// The text of the recorded state as a snapshot `snapshot_id` has to carry it that changes no rows; `None` where there is none. What
+    /// carries it must be among the retained snapshots, so that it is carried on by each of Tapehouse's own.
+    ///
+    /// # Errors
+    /// [`StateError`] where it cannot be believed.
+    pub fn state_for(&self, snapshot_id: i64) -> Result<Option<String>, StateError> {
+        const SNAPSHOT: &str = "snapshot";
+        type State = serde_json::Map<String, serde_json::Value>;
+        if !self.metadata().properties().contains_key(STATE_PROPERTY) {
+            return Ok(None);
+        }
+        let snapshot_of = |state: &State| state.get(SNAPSHOT).and_then(serde_json::Value::as_i64).unwrap_or(-1);
+        let mut state: State = self.recorded(|text| serde_json::from_str(text), snapshot_of)?;
+        state.insert(SNAPSHOT.to_owned(), snapshot_id.into());
+        Ok(Some(serde_json::Value::Object(state).to_string()))
+    }
+
     fn recorded<S>(
         &self,
         parse: fn(&str) -> Result<S, serde_json::Error>,

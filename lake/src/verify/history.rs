@@ -1,6 +1,6 @@
 //! I2: the ranges of a partition's commits are contiguous, and the recorded state is their end.
 
-use iceberg::spec::SnapshotRef;
+use iceberg::spec::{Operation, SnapshotRef};
 use tapehouse_core::offsets::Ranges;
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
 
@@ -53,7 +53,10 @@ pub(super) fn check(table: &LoadedTable) -> Vec<Violation> {
                 }
             }
             Some(Ok(ranges)) => found.extend(step(id, before.as_ref(), &ranges, &state)),
-            None if is_decision => found.extend(step(id, before.as_ref(), &Ranges::default(), &state)),
+            // The same rows in other files.
+            None if is_decision || snapshot.summary().operation == Operation::Replace => {
+                found.extend(step(id, before.as_ref(), &Ranges::default(), &state))
+            }
             Some(Err(error)) => found.push(format!("snapshot {id}: its ranges cannot be read: {error}")),
             None => found.push(format!(
                 "snapshot {id} changes the recorded offsets without saying its ranges"

@@ -6,6 +6,8 @@ mod append;
 mod catalogs;
 #[cfg(feature = "chaos")]
 mod chaos;
+mod compaction;
+mod expiry;
 mod lost_answers;
 mod outage;
 mod place;

@@ -23,20 +23,20 @@ on_each_catalog! {
 }
 
 /// A row of the test table, unlike any other.
-type Row = (i32, i64);
+pub type Row = (i32, i64);
 
 /// The table under test, and what must be in it.
-struct Model {
-    rig: Rig,
+pub struct Model {
+    pub rig: Rig,
     /// Rows of each live data file, in order, by its location.
-    files: BTreeMap<String, Vec<Row>>,
+    pub files: BTreeMap<String, Vec<Row>>,
     /// Positions deleted of it, and the delete file that says so.
     deleted: HashMap<String, (BTreeSet<usize>, String)>,
     next: i64,
 }
 
 impl Model {
-    async fn new(kind: Kind) -> Option<Self> {
+    pub async fn new(kind: Kind) -> Option<Self> {
         let place = Place::new(kind).await?;
         let lake = tapehouse_lake::Lake::open(place.settings.clone()).await.unwrap();
         let state = MergeState::new("cluster-1", "bronze.raw_trades", 1).to_json();
@@ -54,11 +54,11 @@ impl Model {
         })
     }
 
-    async fn table(&self) -> LoadedTable {
+    pub async fn table(&self) -> LoadedTable {
         self.rig.table().await
     }
 
-    fn rows(&self) -> Vec<Row> {
+    pub fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
         for (file, all) in &self.files {
             let deleted = self.deleted.get(file).map(|(positions, _)| positions);
@@ -114,7 +114,7 @@ impl Model {
     }
 
     /// Merges `rows` new rows and takes `victims` out.
-    async fn merge(&mut self, rows: i64, victims: &[Row]) {
+    pub async fn merge(&mut self, rows: i64, victims: &[Row]) {
         let new: Vec<Row> = (self.next..self.next + rows).map(|offset| (0, offset)).collect();
         let added = self.write_rows(&new).await;
         let live = self.rig.lake.live_files(&self.table().await).await.unwrap();
@@ -149,7 +149,7 @@ impl Model {
     }
 
     /// Makes one file of `inputs`. `late` are rows that are deleted after the inputs were read.
-    async fn rewrite(&mut self, inputs: &[String], late: &[Row]) -> Result<CommitOutcome<MovedFile>, CommitError> {
+    pub async fn rewrite(&mut self, inputs: &[String], late: &[Row]) -> Result<CommitOutcome<MovedFile>, CommitError> {
         let mut rows = Vec::new();
         for input in inputs {
             let deleted = self
@@ -176,8 +176,10 @@ impl Model {
             deletes: deletes.clone(),
             summary: BTreeMap::new(),
         };
+        let before = self.version().await;
         let outcome = self.rig.lake.rewrite(&self.rig.ident, &rewrite).await?;
         if matches!(outcome, CommitOutcome::Committed(_)) {
+            assert_eq!(self.version().await, before, "the rows have not changed");
             for input in inputs {
                 self.files.remove(input);
                 self.deleted.remove(input);
@@ -192,6 +194,15 @@ impl Model {
         Ok(outcome)
     }
 
+    /// Highest data sequence number of any live file, deletes included.
+    async fn version(&self) -> Option<i64> {
+        let live = self.rig.lake.live_files(&self.table().await).await.unwrap();
+        let versions = live
+            .data_files()
+            .filter_map(|(file, _)| live.version_of(file.file_path()));
+        versions.max()
+    }
+
     fn input(&self, location: &str) -> Rewritten {
         Rewritten {
             data_file: location.to_owned(),
@@ -200,7 +211,7 @@ impl Model {
     }
 }
 
-fn as_json(rows: &[Row]) -> Value {
+pub fn as_json(rows: &[Row]) -> Value {
     rows.iter()
         .map(|(partition, offset)| serde_json::json!([partition, offset]))
         .collect()

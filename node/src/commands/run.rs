@@ -89,7 +89,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     settings.cut_at_end = args.until_caught_up;
     settings.take_over = args.take_over;
     if args.layers.contains(&Layer::Silver) {
-        settings.silver = silver_settings(&topics)?;
+        settings.silver = silver_settings(&topics, settings.compaction.as_ref())?;
     }
     let servers = Servers {
         http: config.http_listen,

@@ -167,6 +167,8 @@ pub struct Config {
     pub commit_max_bytes: u64,
     /// Rows in a commit.
     pub commit_max_rows: Option<u64>,
+    /// Size up to which files are compacted; `None`: they are not.
+    pub compaction_target_bytes: Option<u64>,
     /// Topics and their tables.
     pub topics: Vec<Topic>,
     /// Address of the HTTP server.

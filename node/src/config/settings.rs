@@ -41,6 +41,10 @@ pub fn build(
         commit_max_age: Duration::from_millis(resolved.integer("commit.max_age_ms")?),
         commit_max_bytes: resolved.integer("commit.max_bytes")?,
         commit_max_rows: resolved.integer("commit.max_rows"),
+        compaction_target_bytes: match resolved.flag("compaction.enabled") {
+            true => Some(resolved.integer("compaction.target_mb")? << 20),
+            false => None,
+        },
         topics,
         http_listen,
         grpc,

@@ -13,6 +13,7 @@ use tapehouse_kafka::embedded::{EmbeddedBroker, EmbeddedRegistry};
 use tapehouse_kafka::generator::{GeneratorOptions, Topic as Feed};
 use tapehouse_kafka::producer::generate::{GenerateError, GenerateOptions, GenerateReport, run as produce};
 use tapehouse_kafka::registry::{RegistryClient, RegistrySettings};
+use tapehouse_lake::compaction::CompactionSettings;
 use tapehouse_lake::{CatalogSettings, Lake, LakeSettings, S3Settings};
 use tokio::task::JoinHandle;
 
@@ -89,13 +90,14 @@ impl Stage {
             state_dir: place.state_dir(),
             topics: topics.iter().map(topic_settings).collect::<Result<_, _>>()?,
             silver: match options.has_silver {
-                true => silver_settings(&topics)?,
+                true => silver_settings(&topics, Some(&CompactionSettings::default()))?,
                 false => Vec::new(),
             },
             kafka: kafka.clone(),
             registry: registry_settings,
             lake: lake_settings(&place),
             commit: CommitPolicy::default(),
+            compaction: Some(CompactionSettings::default()),
             memory_budget_bytes: MEMORY_BUDGET_BYTES,
             start: StartOffsets::Earliest,
             take_over: false,

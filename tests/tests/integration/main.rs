@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clock;
+mod compaction;
 mod config_schema;
 mod damage;
 mod disks;

@@ -82,6 +82,13 @@ pub struct StagedCompaction {
     rewrite: Rewrite,
 }
 
+impl Compacted {
+    /// Data files that were read.
+    pub fn inputs(&self) -> usize {
+        self.groups.iter().map(|(group, _)| group.inputs.len()).sum()
+    }
+}
+
 impl StagedCompaction {
     /// Data files that go.
     pub fn inputs(&self) -> usize {

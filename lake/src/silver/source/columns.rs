@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow_schema::{FieldRef, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
+use arrow_schema::{DataType, FieldRef, Fields, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::schema::types::SchemaDescriptor;
 
@@ -80,6 +80,15 @@ impl Columns {
         }
     }
 
+    /// A column of which a nested field would be lost, because the table has none of this name: nested fields are found by name.
+    pub fn lost_in(&self, columns: &ColumnsInFile, read: &ArrowSchema) -> Option<&str> {
+        let mut fields = self.schema.fields().iter().zip(&columns.places);
+        let lost = fields.find(|(field, place)| {
+            place.is_some_and(|place| !is_kept(read.field(place).data_type(), field.data_type()))
+        });
+        lost.map(|(field, _)| field.name().as_str())
+    }
+
     /// Rows that were read of the file at `path`, as the table has them now.
     pub fn rows(&self, path: &str, columns: &ColumnsInFile, read: &RecordBatch) -> Result<RecordBatch, SourceError> {
         let rows = read.num_rows();
@@ -102,5 +111,28 @@ impl Columns {
             let path = path.to_owned();
             LakeError::Parquet { path, source }.into()
         })
+    }
+}
+
+/// Whether each nested field of `found` is one of `table`.
+fn is_kept(found: &DataType, table: &DataType) -> bool {
+    let all = |found: &Fields, table: &Fields| {
+        let known = |name: &str| table.iter().find(|field| field.name() == name);
+        found
+            .iter()
+            .all(|field| known(field.name()).is_some_and(|table| is_kept(field.data_type(), table.data_type())))
+    };
+    match (found, table) {
+        (DataType::Struct(found), DataType::Struct(table)) => all(found, table),
+        (DataType::List(found), DataType::List(table)) => is_kept(found.data_type(), table.data_type()),
+        (DataType::Map(found, _), DataType::Map(table, _)) => match (found.data_type(), table.data_type()) {
+            // Key and value are found by place.
+            (DataType::Struct(found), DataType::Struct(table)) if found.len() == table.len() => found
+                .iter()
+                .zip(table)
+                .all(|(found, table)| is_kept(found.data_type(), table.data_type())),
+            _ => false,
+        },
+        _ => true,
     }
 }

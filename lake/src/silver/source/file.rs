@@ -133,7 +133,7 @@ impl OpenFile {
 }
 
 /// A data file's footer.
-pub(super) struct Footer {
+pub(crate) struct Footer {
     file: RangedFile,
     pub metadata: ArrowReaderMetadata,
 }

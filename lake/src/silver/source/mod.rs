@@ -17,7 +17,7 @@ pub(crate) mod columns;
 pub(crate) mod deletes;
 mod error;
 mod extents;
-mod file;
+pub(crate) mod file;
 mod offsets;
 mod rows;
 mod select;
