@@ -2,4 +2,6 @@
 
 pub(crate) mod batch;
 pub(crate) mod failure;
+pub(crate) mod portion;
 pub(crate) mod progress;
+pub(crate) mod quarantine;

@@ -240,12 +240,30 @@ pub async fn write_file_in(
     spec_id: i32,
     file: EncodedFile,
 ) -> Result<DataFile, FileError> {
-    let path = format!(
-        "{table_location}/data/{}={}/{}.parquet",
-        file.partition_column,
-        date_text(file.date),
-        Uuid::now_v7()
-    );
+    let place = Place {
+        folder: format!("{}={}", file.partition_column, date_text(file.date)),
+        partition: Struct::from_iter([Some(Literal::date(file.date))]),
+    };
+    write_file_at(batch, table_location, spec_id, file, place).await
+}
+
+/// Where a file belongs.
+pub(crate) struct Place {
+    /// Folder below the table's data.
+    pub(crate) folder: String,
+    /// The partition, by the fields of the partition spec.
+    pub(crate) partition: Struct,
+}
+
+/// As [`write_file_in`], of a table that is not partitioned by date.
+pub(crate) async fn write_file_at(
+    batch: &Batch,
+    table_location: &str,
+    spec_id: i32,
+    file: EncodedFile,
+    place: Place,
+) -> Result<DataFile, FileError> {
+    let path = format!("{table_location}/data/{}/{}.parquet", place.folder, Uuid::now_v7());
     let failed = || LakeError::iceberg(format!("writing {path}"));
     let output = batch.io().new_output(&path).map_err(failed())?;
     let mut writer = output.writer().await.map_err(failed())?;
@@ -258,7 +276,7 @@ pub async fn write_file_in(
         .content(DataContentType::Data)
         .file_path(path.clone())
         .file_format(DataFileFormat::Parquet)
-        .partition(Struct::from_iter([Some(Literal::date(file.date))]))
+        .partition(place.partition)
         .partition_spec_id(spec_id)
         .record_count(file.rows)
         .file_size_in_bytes(file.size_bytes)

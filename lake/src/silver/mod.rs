@@ -5,6 +5,7 @@ mod columns;
 mod keys;
 mod layout;
 pub mod merge;
+pub mod quarantine;
 pub mod source;
 
 pub use keys::{ORDER_COLUMNS, keys, orders};
