@@ -25,6 +25,8 @@ mod endpoint;
 pub mod explain;
 pub mod generate;
 pub mod offsets;
+pub mod quarantine;
+pub mod rebuild;
 mod repair;
 pub mod run;
 pub mod status;

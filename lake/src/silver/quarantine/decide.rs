@@ -20,8 +20,6 @@ use crate::table::LoadedTable;
 /// Decisions about rows of one silver table.
 #[derive(Clone, Debug)]
 pub struct NewDecision {
-    /// Names the commit; the same in every attempt.
-    pub commit_id: Uuid,
     /// Cluster of Tapehouse that writes.
     pub owner: String,
     /// The silver table.
@@ -59,11 +57,11 @@ pub struct NotDecided;
 /// Appends decisions, whole or not at all: only if nothing was decided since the caller looked.
 ///
 /// # Errors
-/// [`QuarantineError`]. On a retryable one, call again with the same `new`.
+/// [`QuarantineError`]. After one it may be open whether it was decided: look again.
 pub async fn decide(lake: &Lake, new: &NewDecision) -> Result<Result<Decided, NotDecided>, QuarantineError> {
     open_or_create(lake, &new.owner).await?;
     let outcome = lake
-        .commit(&columns::ident(), new.commit_id, &Deciding { lake, new })
+        .commit(&columns::ident(), Uuid::new_v4(), &Deciding { lake, new })
         .await?;
     Ok(match outcome {
         CommitOutcome::Committed(committed) => Ok(Decided {

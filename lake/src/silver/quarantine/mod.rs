@@ -18,8 +18,8 @@ use tapehouse_core::quarantine::QuarantineState;
 pub use decide::{Decided, NewDecision, NotDecided, decide};
 pub use entry::{Decision, Entry, RecordId, Verdict, entries_of};
 pub use read::{Decisions, Quarantine, decisions};
-pub use record::{NotRecorded, RecordRows, record};
-pub use standing::{Standing, standings};
+pub use record::{NotRecorded, RecordRows, begin_generation, record};
+pub use standing::{Standing, refusal, standings};
 
 use crate::error::{CommitError, LakeError};
 use crate::files::FileError;

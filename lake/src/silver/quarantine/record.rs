@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use iceberg::spec::{DataFile, Literal, Operation, Struct};
-use tapehouse_core::quarantine::{self, QuarantineState, RecordDecision, RecordRequest, Recorded};
+use tapehouse_core::quarantine::{self, Outcome, QuarantineState, RecordDecision, RecordRequest, Recorded};
 use tapehouse_core::state::STATE_PROPERTY;
 use uuid::Uuid;
 
@@ -72,6 +72,31 @@ pub async fn record(lake: &Lake, rows: &RecordRows) -> Result<CommitOutcome<NotR
     open_or_create(lake, &rows.owner).await?;
     let change = Recording { lake, rows };
     Ok(lake.commit(&ident, rows.commit_id, &change).await?)
+}
+
+/// Lets go of the rows of `table` that are of a former generation of it than `generation`. Whoever merges into it would do so too.
+///
+/// # Errors
+/// [`QuarantineError`].
+pub async fn begin_generation(
+    lake: &Lake,
+    owner: &str,
+    table: SilverTable,
+    generation: u64,
+) -> Result<(), QuarantineError> {
+    let rows = RecordRows {
+        commit_id: Uuid::new_v4(),
+        owner: owner.to_owned(),
+        table,
+        request: RecordRequest {
+            generation,
+            // There are no rows that could have been cleaned without knowing them.
+            known: u64::MAX,
+            of: Outcome::Ranges(BTreeMap::new()),
+        },
+        entries: Vec::new(),
+    };
+    record(lake, &rows).await.map(drop)
 }
 
 struct Recording<'a> {

@@ -7,6 +7,7 @@ mod reference;
 mod rows;
 mod trades;
 mod types;
+mod waivers;
 
 use super::*;
 use rows::{Row, batch, rows_of};
