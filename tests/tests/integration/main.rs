@@ -17,6 +17,7 @@ mod loss;
 mod memory;
 mod outage;
 mod pressure;
+mod quarantine;
 mod recreated;
 mod repair;
 mod schemas;
