@@ -23,6 +23,9 @@ pub const POINTS: [&str; 10] = [
     "after_checkpoint",
 ];
 
+/// Points of the silver layer alone, in their order.
+pub const SILVER_POINTS: [&str; 1] = ["after_quarantine_commit"];
+
 /// The defences that the chaos suite takes out in turn.
 pub const DEFENCES: [&str; 6] = [
     "contiguity",

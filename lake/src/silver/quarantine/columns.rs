@@ -32,79 +32,79 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         .expect("the columns are written in the program, and tests make the table")
 });
 
-fn fields() -> Vec<Field> {
-    let field = |name: &str, kind: DataType, required: bool, doc: &str| {
-        Field::new(name, kind, !required).with_metadata([("doc".to_owned(), doc.to_owned())].into())
-    };
-    let text = || DataType::Utf8;
-    vec![
-        field(
+/// Name, type, whether every row has a value, comment.
+type Column = (&'static str, DataType, bool, &'static str);
+
+/// The columns that both kinds have.
+fn common_columns() -> [Column; 9] {
+    use DataType::{Int32, Int64, Utf8};
+    [
+        (
             "source_table",
-            text(),
+            Utf8,
             true,
             "Silver table that the row was meant for; partition",
         ),
-        field(
+        (
             "kind",
-            text(),
+            Utf8,
             true,
             "row: set aside by a rule; decision: what was decided about one; partition",
         ),
-        field(
-            "id",
-            text(),
-            true,
-            "Names the record: table-incarnation-partition-offset",
-        ),
-        field("bronze_table", text(), true, "Bronze table that has the record"),
-        field(
-            "topic_incarnation",
-            DataType::Int32,
-            true,
-            "Incarnation of the record's topic",
-        ),
-        field(
-            "kafka_partition",
-            DataType::Int32,
-            true,
-            "Kafka partition of the record",
-        ),
-        field("kafka_offset", DataType::Int64, true, "Kafka offset of the record"),
-        field(
+        ("id", Utf8, true, "Names the record: table-incarnation-partition-offset"),
+        ("bronze_table", Utf8, true, "Bronze table that has the record"),
+        ("topic_incarnation", Int32, true, "Incarnation of the record's topic"),
+        ("kafka_partition", Int32, true, "Kafka partition of the record"),
+        ("kafka_offset", Int64, true, "Kafka offset of the record"),
+        (
             "rule",
-            text(),
+            Utf8,
             true,
             "Rule that set the row aside; of a decision the rule that it is about",
         ),
-        field("rule_version", DataType::Int32, true, "Version of the rules"),
-        field("reason", text(), false, "What the rule found; null of decisions"),
-        field(
+        ("rule_version", Int32, true, "Version of the rules"),
+    ]
+}
+
+/// The columns of one kind.
+fn own_columns() -> [Column; 7] {
+    use DataType::{Int64, Utf8};
+    [
+        ("reason", Utf8, false, "What the rule found; null of decisions"),
+        (
             "row_json",
-            text(),
+            Utf8,
             false,
             "The columns that rules look at, as JSON; null of decisions",
         ),
-        field(
+        (
             "decision",
-            text(),
+            Utf8,
             false,
             "replay: the rule is waived; drop: acknowledged; null of rows",
         ),
-        field(
+        (
             "decision_number",
-            DataType::Int64,
+            Int64,
             false,
             "Ascending by source table; null of rows",
         ),
-        field(
+        (
             "decided_at",
             timestamptz(),
             false,
             "When it was decided, UTC; null of rows",
         ),
-        field("decided_by", text(), false, "Who decided; null of rows"),
-        field("note", text(), false, "Why, in the words of who decided"),
+        ("decided_by", Utf8, false, "Who decided; null of rows"),
+        ("note", Utf8, false, "Why, in the words of who decided"),
     ]
+}
+
+fn fields() -> Vec<Field> {
+    let field = |(name, kind, required, doc): Column| {
+        Field::new(name, kind, !required).with_metadata([("doc".to_owned(), doc.to_owned())].into())
+    };
+    common_columns().into_iter().chain(own_columns()).map(field).collect()
 }
 
 pub(super) fn new_table(owner: &str) -> NewTable {

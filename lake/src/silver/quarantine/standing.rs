@@ -95,7 +95,7 @@ fn time_us(text: &str) -> Option<i64> {
     let array = arrow_array::StringArray::from(vec![text]);
     let cast = arrow_cast::cast(&array, &crate::bronze::timestamptz()).ok()?;
     let times = arrow_array::cast::AsArray::as_primitive_opt::<arrow_array::types::TimestampMicrosecondType>(&cast)?;
-    Some(times.iter().next().flatten()?)
+    times.iter().next().flatten()
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
         let entries = [entry("negative", "{}"), entry("unknown_side", "{}")];
         let replayed = decision(0, "negative", Verdict::Replay);
         assert_eq!(
-            standings(&entries, &[replayed.clone()]),
+            standings(&entries, std::slice::from_ref(&replayed)),
             [Standing::Replayed, Standing::Open]
         );
         let dropped = decision(1, "unknown_side", Verdict::Drop);
