@@ -155,7 +155,10 @@ impl SilverMerge {
     /// Merges all that bronze has now and silver has not.
     async fn pass(&mut self, open: &mut Option<Open>) -> Result<(), SilverFailure> {
         // Before bronze: then bronze has every record that was decided about.
-        let decided = open.as_ref().map(|open| open.decided.clone()).unwrap_or_default();
+        let decided = open
+            .as_mut()
+            .map(|open| std::mem::take(&mut open.decided))
+            .unwrap_or_default();
         let decided = decided.look(&self.shared.lake, self.settings.table).await?;
         let Some(bronze) = self.shared.lake.load(&self.settings.source).await? else {
             return Ok(());

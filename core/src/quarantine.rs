@@ -26,8 +26,7 @@ pub struct QuarantineState {
     pub snapshot: i64,
     /// The cluster that writes it.
     pub owner: String,
-    /// By silver table.
-    #[serde(default)]
+    /// By silver table. Always there: it tells this state from those of other tables.
     pub tables: BTreeMap<String, TableQuarantine>,
 }
 
@@ -278,5 +277,7 @@ mod tests {
         state.tables.insert("silver.trades".into(), table);
         assert_eq!(QuarantineState::from_json(&state.to_json()).unwrap(), state);
         assert_eq!(state.of("silver.other"), TableQuarantine::default());
+        let of_merge = crate::merge::MergeState::new("c", "bronze.t", 1).to_json();
+        assert!(QuarantineState::from_json(&of_merge).is_err());
     }
 }

@@ -89,7 +89,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     if args.dry_run {
         match global.output {
             OutputFormat::Json => {
-                print_json(&json!({ "table": name, "dry_run": true, "rows_before": rows_of(&table) }))
+                print_json(&json!({ "table": name, "dry_run": true, "rows_before": table.live_rows() }))
             }
             OutputFormat::Table => print("nothing was changed (--dry-run)"),
         }
@@ -105,7 +105,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
             "table": name,
             "dry_run": false,
             "generation": generation,
-            "rows_before": rows_of(&table),
+            "rows_before": table.live_rows(),
             "seconds": seconds,
             "silver": silver_as_json(&progress),
         })),
@@ -131,15 +131,8 @@ fn settings(config: &Config, topic: &Topic) -> Result<NodeSettings, Failure> {
     Ok(settings)
 }
 
-fn rows_of(table: &LoadedTable) -> Option<u64> {
-    let snapshot = table.metadata().current_snapshot()?;
-    let properties = &snapshot.summary().additional_properties;
-    let number = |key: &str| properties.get(key)?.parse::<u64>().ok();
-    Some(number("total-records")?.saturating_sub(number("total-position-deletes").unwrap_or(0)))
-}
-
 fn description(table: &LoadedTable, topic: &Topic) -> String {
-    let rows = rows_of(table).map_or("an unknown number of".to_owned(), grouped);
+    let rows = table.live_rows().map_or("an unknown number of".to_owned(), grouped);
     let rules = match table.merge_state() {
         Ok(state) => format!("rules {}", state.rules),
         Err(error) => format!("a state that cannot be used ({error})"),
