@@ -3,19 +3,18 @@
 //! A watermark says "look"; what to merge is always derived from the two tables: from the offsets that silver records to those that
 //! bronze records. Whatever fails, the table is opened again and the same is derived anew.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tapehouse_core::backoff::Backoff;
 use tapehouse_core::chunk::{BronzeOffsets, next_chunk};
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::merge::{MergeRequest, MergeState};
-use tapehouse_core::offsets::Ranges;
 use tapehouse_core::watermark::Watermark;
 use tapehouse_lake::commit::Committed;
 use tapehouse_lake::index::IndexSettings;
-use tapehouse_lake::silver::clean::{RULES_VERSION, clean};
+use tapehouse_lake::silver::clean::{RULES_VERSION, Waivers, clean};
 use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, MergeError, Merger, Staged, StagedCompaction};
+use tapehouse_lake::silver::quarantine::entries_of;
 use tapehouse_lake::silver::source::{BronzeRows, bronze_offsets};
 use tapehouse_lake::{Lake, LoadedTable};
 use tokio::runtime::Handle;
@@ -29,7 +28,9 @@ use crate::settings::SilverSettings;
 use crate::silver::batch::Batch;
 use crate::silver::compactor::Compactor;
 use crate::silver::failure::SilverFailure;
+use crate::silver::portion::Portion;
 use crate::silver::progress::{SilverCell, SilverRows};
+use crate::silver::quarantine::{Decided, more_decisions};
 use crate::supervisor::Shared;
 
 /// Without any watermark the tables are looked at this often.
@@ -97,7 +98,9 @@ impl SilverMerge {
     async fn cause(&mut self, open: &mut Option<Open>) -> Cause {
         let mut stopping = self.shared.stopping.clone();
         let longest = tokio::time::sleep(LOOK_EVERY);
-        tokio::pin!(longest);
+        let lake = self.shared.lake.clone();
+        let known = open.as_ref().map_or(0, |open| open.decided.known());
+        let decided = more_decisions(&lake, self.settings.table, known);
         let compactor = open.as_mut().and_then(|open| open.compactor.as_mut());
         let compacted = async {
             match compactor {
@@ -105,7 +108,7 @@ impl SilverMerge {
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(compacted);
+        tokio::pin!(longest, decided, compacted);
         loop {
             tokio::select! {
                 biased;
@@ -122,6 +125,7 @@ impl SilverMerge {
                 },
                 () = &mut compacted => return Cause::Look,
                 () = &mut longest => return Cause::Look,
+                () = &mut decided => return Cause::Look,
             }
         }
     }
@@ -135,7 +139,7 @@ impl SilverMerge {
         }
     }
 
-    fn retry(&self, failure: &SilverFailure, failures: u32) -> Duration {
+    pub(crate) fn retry(&self, failure: &SilverFailure, failures: u32) -> Duration {
         let (code, table) = (failure.code(), self.settings.table.name());
         let delay = match failure.needs_an_operator() {
             true => Backoff::INGEST.max,
@@ -159,6 +163,12 @@ impl SilverMerge {
 
     /// Merges all that bronze has now and silver has not.
     async fn pass(&mut self, open: &mut Option<Open>) -> Result<(), SilverFailure> {
+        // Before bronze: then bronze has every record that was decided about.
+        let decided = open
+            .as_mut()
+            .map(|open| std::mem::take(&mut open.decided))
+            .unwrap_or_default();
+        let decided = decided.look(&self.shared.lake, self.settings.table).await?;
         let Some(bronze) = self.shared.lake.load(&self.settings.source).await? else {
             return Ok(());
         };
@@ -173,20 +183,43 @@ impl SilverMerge {
                 break;
             }
             self.progress.set_state(TopicState::Running);
-            (merger, compactor) = match self.merge_chunk(merger, &bronze, ranges).await? {
-                After::Merged(merger) => (merger, compactor),
-                // What is compacted meanwhile is not of this list of files.
-                After::Opened(merger) => (merger, self.compactor()),
-            };
-            merger = self.compact(merger, compactor.as_mut()).await?;
+            let portion = Portion::of_ranges(ranges);
+            (merger, compactor) = self.step(merger, compactor, &bronze, portion, &decided).await?;
+        }
+        while let Some(portion) = decided.open(merger.state()) {
+            if *self.shared.stopping.borrow() {
+                break;
+            }
+            (merger, compactor) = self.step(merger, compactor, &bronze, portion, &decided).await?;
         }
         merger = self.compact(merger, compactor.as_mut()).await?;
         *open = Some(Open {
             merger,
             offsets,
             compactor,
+            decided,
         });
         Ok(())
+    }
+
+    /// Merges a portion, and what compaction has to do between two of them.
+    async fn step(
+        &self,
+        merger: Merger,
+        mut compactor: Option<Compactor>,
+        bronze: &LoadedTable,
+        portion: Portion,
+        decided: &Decided,
+    ) -> Result<(Merger, Option<Compactor>), SilverFailure> {
+        let merger = match self.merge_chunk(merger, bronze, portion, decided).await? {
+            After::Merged(merger) => merger,
+            After::Opened(merger) => {
+                // What is compacted meanwhile is not of this list of files.
+                compactor = self.compactor();
+                merger
+            }
+        };
+        Ok((self.compact(merger, compactor.as_mut()).await?, compactor))
     }
 
     /// What bronze says of its offsets. Of former incarnations it may have to decode files, where `known` does not say it.
@@ -222,19 +255,21 @@ impl SilverMerge {
         Ok(merger)
     }
 
-    /// Merges these ranges in one commit.
+    /// Merges this portion in one commit.
     async fn merge_chunk(
         &self,
         merger: Merger,
         bronze: &LoadedTable,
-        ranges: BTreeMap<i32, Ranges>,
+        portion: Portion,
+        decided: &Decided,
     ) -> Result<After, SilverFailure> {
         let started = Instant::now();
         let cleaning = Cleaning {
             lake: self.shared.lake.clone(),
             bronze: bronze.clone(),
             settings: self.settings.clone(),
-            ranges: ranges.clone(),
+            portion: portion.clone(),
+            waivers: decided.decisions.waivers.clone(),
         };
         let job = move || {
             let batch = Handle::current().block_on(cleaning.run())?;
@@ -243,13 +278,16 @@ impl SilverMerge {
             let files = merger.encode(&plan, &rows)?;
             Ok::<_, SilverFailure>((merger, batch, plan, files))
         };
-        let (mut merger, batch, plan, files) = blocking(job).await??;
+        let (mut merger, mut batch, plan, files) = blocking(job).await??;
+        self.record_quarantined(merger.state(), &mut batch, &portion, decided.known())
+            .await?;
         let rows = batch.rows(&plan);
         let request = MergeRequest {
             owner: self.shared.settings.cluster.clone(),
             source: self.settings.source.to_string(),
             rules: RULES_VERSION,
-            ranges,
+            ranges: portion.ranges,
+            decisions: portion.decisions,
         };
         let summary = batch.summary(&rows, &self.shared);
         let staged = merger.stage(plan, files, request, summary).await?;
@@ -363,6 +401,8 @@ struct Open {
     /// What bronze said last; of a cursor that went back it would say too little.
     offsets: BronzeOffsets,
     compactor: Option<Compactor>,
+    /// What was decided about rows set aside, as far as it was looked at.
+    decided: Decided,
 }
 
 /// A merge that is in the table.
@@ -373,22 +413,30 @@ struct Merged {
     started: Instant,
 }
 
-/// Reading and cleaning the rows of some ranges.
+/// Reading and cleaning the rows of a portion.
 struct Cleaning {
     lake: Lake,
     bronze: LoadedTable,
     settings: SilverSettings,
-    ranges: BTreeMap<i32, Ranges>,
+    portion: Portion,
+    waivers: Waivers,
 }
 
 impl Cleaning {
     async fn run(self) -> Result<Batch, SilverFailure> {
-        let SilverSettings { table, rules, .. } = &self.settings;
+        let SilverSettings { table, rules, source } = &self.settings;
+        let (portion, source) = (&self.portion, source.to_string());
         let mut batch = Batch::default();
-        let mut rows = BronzeRows::of(&self.lake, &self.bronze, table.source_columns(), self.ranges).await?;
-        while let Some(read) = rows.next().await? {
-            batch.seen(&read);
-            batch.add(clean(*table, rules, &read)?);
+        for ranges in portion.reads() {
+            let mut rows = BronzeRows::of(&self.lake, &self.bronze, table.source_columns(), ranges).await?;
+            while let Some(read) = rows.next().await? {
+                let read = portion.select(read)?;
+                batch.seen(&read);
+                let cleaned = clean(*table, rules, &self.waivers, &read)?;
+                let after = |record| portion.decision_about(record);
+                let entries = entries_of(*table, &source, &read, &cleaned.quarantined, after)?;
+                batch.add(cleaned, entries);
+            }
         }
         Ok(batch)
     }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tapehouse_benches::sample::Trades;
 use tapehouse_lake::silver::SilverTable;
-use tapehouse_lake::silver::clean::{Rules, clean};
+use tapehouse_lake::silver::clean::{Rules, Waivers, clean};
 
 /// A batch of the consumer.
 const RECORDS: usize = 32_768;
@@ -17,8 +17,10 @@ fn trades(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("clean");
     group.throughput(Throughput::Elements(RECORDS as u64)).sample_size(20);
     group.bench_function("bronze trades to silver", |bencher| {
-        bencher
-            .iter(|| clean(SilverTable::Trades, &rules, black_box(&bronze)).expect("the samples have the usual types"));
+        bencher.iter(|| {
+            clean(SilverTable::Trades, &rules, &Waivers::none(), black_box(&bronze))
+                .expect("the samples have the usual types")
+        });
     });
     group.finish();
 }

@@ -129,6 +129,8 @@ codes! {
         "port_taken"
         "state_dir"
         "no_such_table"
+        "not_quarantined"
+        "not_decidable"
         "demo_dir"
         "not_caught_up"
         "interrupted"

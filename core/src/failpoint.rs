@@ -24,7 +24,8 @@ pub const POINTS: [&str; 10] = [
 ];
 
 /// The points of silver's own way, in order; its commits pass those of every commit too.
-pub const SILVER_POINTS: [&str; 4] = [
+pub const SILVER_POINTS: [&str; 5] = [
+    "after_quarantine_commit",
     "after_merge_stage",
     "before_follow",
     "compaction_staged",

@@ -16,6 +16,7 @@ pub mod lost;
 pub mod merge;
 pub mod new_york;
 pub mod offsets;
+pub mod quarantine;
 pub mod rebuild;
 pub mod secret;
 pub mod state;

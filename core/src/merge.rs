@@ -1,10 +1,11 @@
 //! The decision whether merged rows may be committed: a silver table's counterpart of [`crate::append`].
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::offsets::{NotContiguous, Offset, PartitionId, Ranges};
+use crate::offsets::{NotContiguous, Offset, OffsetRange, PartitionId, Ranges};
 
 /// What a silver table remembers of its bronze table: the property [`crate::state::STATE_PROPERTY`], written in the same swap as the
 /// snapshot whose files hold the rows.
@@ -20,6 +21,12 @@ pub struct MergeState {
     pub rules: u32,
     /// Next offset to merge, by incarnation of the topic and partition. What is missing was never merged.
     pub next: BTreeMap<i32, BTreeMap<PartitionId, Offset>>,
+    /// Next decision about quarantined rows to be applied.
+    #[serde(default)]
+    pub decisions: u64,
+    /// Counts rebuilds of the table.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 impl MergeState {
@@ -31,6 +38,8 @@ impl MergeState {
             source: source.into(),
             rules,
             next: BTreeMap::new(),
+            decisions: 0,
+            generation: 0,
         }
     }
 
@@ -64,6 +73,8 @@ pub struct MergeRequest {
     pub rules: u32,
     /// Offsets covered, by incarnation, whether or not each has a row.
     pub ranges: BTreeMap<i32, Ranges>,
+    /// Numbers of the decisions covered; an empty range where it is of none.
+    pub decisions: Range<u64>,
 }
 
 /// Proof that the check was passed; only [`decide`] makes one.
@@ -104,6 +115,14 @@ pub enum MergeRefusal {
         /// Where.
         gap: NotContiguous,
     },
+    /// Its decisions do not start at the next one.
+    #[error("decision {recorded} is the next to be applied, not {merged}")]
+    OtherDecisions {
+        /// Next one in the table's state.
+        recorded: u64,
+        /// First one of the request.
+        merged: u64,
+    },
     /// The table belongs to another cluster of Tapehouse.
     #[error("the table is written by cluster `{recorded}`, the merged rows are of cluster `{merged}`")]
     OtherOwner {
@@ -121,7 +140,10 @@ pub enum MergeRefusal {
         merged: String,
     },
     /// The rows in the table were made by other rules.
-    #[error("the table is made by rules {recorded}, the merged rows by rules {merged}")]
+    #[error(
+        "the table is made by rules {recorded}, the merged rows by rules {merged}; `tapehouse rebuild TABLE` makes it anew by those of this \
+         program"
+    )]
     OtherRules {
         /// Version in the table's state.
         recorded: u32,
@@ -144,12 +166,23 @@ pub fn decide(state: &MergeState, request: &MergeRequest) -> MergeDecision {
             partitions.map(move |(&partition, &range)| (incarnation, partition, range))
         })
     };
-    if ranges()
-        .all(|(incarnation, partition, range)| state.next(incarnation, partition).is_some_and(|next| range.end <= next))
-    {
+    let is_applied = request.decisions.is_empty() || request.decisions.end <= state.decisions;
+    let is_merged = |(incarnation, partition, range): (i32, PartitionId, OffsetRange)| {
+        state.next(incarnation, partition).is_some_and(|next| range.end <= next)
+    };
+    if is_applied && ranges().all(is_merged) {
         return MergeDecision::AlreadyMerged;
     }
     let mut next_state = state.clone();
+    if !request.decisions.is_empty() {
+        if request.decisions.start != state.decisions {
+            return MergeDecision::Refuse(MergeRefusal::OtherDecisions {
+                recorded: state.decisions,
+                merged: request.decisions.start,
+            });
+        }
+        next_state.decisions = request.decisions.end;
+    }
     for (incarnation, partition, range) in ranges() {
         match state.next(incarnation, partition) {
             Some(next) if range.start != next => {
@@ -211,7 +244,6 @@ fn same_table(state: &MergeState, request: &MergeRequest) -> Result<(), MergeRef
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offsets::OffsetRange;
 
     fn state(next: &[(i32, i32, i64)]) -> MergeState {
         let mut state = MergeState::new("c", "bronze.t", 1);
@@ -227,6 +259,7 @@ mod tests {
             source: "bronze.t".into(),
             rules: 1,
             ranges: BTreeMap::new(),
+            decisions: 0..0,
         };
         for &(incarnation, partition, start, end) in ranges {
             let ranges = request.ranges.entry(incarnation).or_default();
@@ -264,6 +297,41 @@ mod tests {
                 "{bad:?}: {decision:?}"
             );
         }
+    }
+
+    #[test]
+    fn decisions_are_applied_once_and_in_order() {
+        let mut applied = state(&[(0, 0, 10)]);
+        applied.decisions = 3;
+        let decide = |decisions: Range<u64>, ranges: &[(i32, i32, i64, i64)]| {
+            super::decide(
+                &applied,
+                &MergeRequest {
+                    decisions,
+                    ..request(ranges)
+                },
+            )
+        };
+        assert_eq!(decide(1..3, &[]), MergeDecision::AlreadyMerged);
+        let MergeDecision::Accept(permit) = decide(3..5, &[]) else {
+            panic!("must accept")
+        };
+        let next = permit.into_state(7);
+        assert_eq!((next.decisions, &next.next), (5, &applied.next));
+        for bad in [2..4, 4..5] {
+            let refused = decide(bad, &[]);
+            assert!(
+                matches!(refused, MergeDecision::Refuse(MergeRefusal::OtherDecisions { .. })),
+                "{refused:?}"
+            );
+        }
+        // A range alone leaves them as they are, and a table of before has none.
+        let MergeDecision::Accept(permit) = decide(0..0, &[(0, 0, 10, 11)]) else {
+            panic!("must accept")
+        };
+        assert_eq!(permit.into_state(8).decisions, 3);
+        let old = r#"{"snapshot":1,"owner":"c","source":"bronze.t","rules":1,"next":{}}"#;
+        assert_eq!(MergeState::from_json(old).unwrap().decisions, 0);
     }
 
     #[test]

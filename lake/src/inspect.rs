@@ -115,7 +115,7 @@ impl LoadedTable {
     pub fn consumed(&self) -> (Option<StreamState>, Option<String>) {
         match self.stream_state() {
             Ok(state) => (Some(state), None),
-            Err(_) if self.merge_state().is_ok() => (None, None),
+            Err(_) if self.merge_state().is_ok() || self.quarantine_state().is_ok() => (None, None),
             Err(error) => (None, Some(error.to_string())),
         }
     }

@@ -107,6 +107,10 @@ pub enum Command {
     Status(commands::status::Args),
     /// Show the nodes of a cluster, as one of them tells
     Cluster(commands::cluster::Args),
+    /// Show rows that rules have set aside, and decide about them
+    Quarantine(commands::quarantine::Args),
+    /// Make a silver table anew from its bronze table
+    Rebuild(commands::rebuild::Args),
     /// Check that each record is in its table once
     Verify(commands::verify::Args),
     /// Explain an error code, or where a record is

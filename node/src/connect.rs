@@ -173,6 +173,7 @@ pub fn verify_failure(error: &VerifyError) -> Failure {
     match error {
         VerifyError::Source(SourceError::Lake(error)) => lake_failure(error),
         VerifyError::Source(source) => Failure::failed(chain(error)).code(source.code()),
+        VerifyError::Decisions(source) => Failure::failed(chain(error)).code(source.code()),
         _ => Failure::failed(chain(error)).code("lake"),
     }
 }

@@ -69,6 +69,8 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Demo(args) => block_on(commands::demo::run(args, global)),
         Command::Doctor(args) => block_on(commands::doctor::run(args, global)),
         Command::Run(args) => block_on(commands::run::run(args, global)),
+        Command::Quarantine(args) => block_on(commands::quarantine::run(args, global)),
+        Command::Rebuild(args) => block_on(commands::rebuild::run(args, global)),
         Command::Verify(args) => block_on(commands::verify::run(args, global)),
         Command::Generate(args) => block_on(commands::generate::run(args, global)),
     }

@@ -210,7 +210,8 @@ impl Pipeline {
     }
 }
 
-fn start_failure(error: &StartError) -> Failure {
+/// A failure to start, by its class.
+pub fn start_failure(error: &StartError) -> Failure {
     match error {
         StartError::Lake(error) => lake_failure(error),
         StartError::Registry(error) => registry_failure(error),

@@ -2,13 +2,14 @@
 """Records that the node's own generator does not make: other schemas, transactions that abort, keys that are compacted away.
 
     produce.py --bootstrap B --registry URL --topic T --count N [--first I] [--shape trade|venue|iso]
-               [--batch N] [--keys K [--scattered]] [--headers] [--pad BYTES] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
+               [--batch N] [--keys K [--scattered]] [--headers] [--pad BYTES] [--spoil-every N] [--bad-every N] [--unknown-every N] [--tombstone-every N] [--per-transaction N --abort-every K [--hang]]
 
 The topic must exist; several, with commas between, get the same records each. The schema is registered under TOPIC-value. Prints JSON: sent, visible (to read_committed), aborted, bad,
 tombstones, schema_id. With --per-transaction each N records are a transaction, and each K-th of these is aborted, the last one too;
 --hang leaves one more transaction open, as a producer does that dies. An unknown record names a schema id that no registry has.
 --overrides: a JSON list; the first records take these fields instead of theirs, one object each.
 --batch: at most N records in one of the producer's batches, which a fetch takes whole.
+--spoil-every: each N-th trade can be decoded and is no trade, in turn: a negative price, an unknown side, both, a price that is no number.
 --pad adds a field `note` of that many characters which compress by a quarter at most: big records.
 """
 
@@ -58,6 +59,12 @@ def trade(shape, i):
     return record
 
 
+def spoil(record, turn):
+    """The same with what rules set aside."""
+    spoils = ({"price": -1.5}, {"side": "HOLD"}, {"price": -2.5, "side": "HOLD"}, {"price": float("nan")})
+    return record | spoils[turn % len(spoils)]
+
+
 def register(registry, topic, schema):
     """Registers the schema and returns its id."""
     body = json.dumps({"schemaType": "AVRO", "schema": json.dumps(schema)}).encode()
@@ -97,6 +104,8 @@ class Feed:
         out = io.BytesIO()
         out.write(struct.pack(">bI", 0, NOBODYS_SCHEMA_ID if is_unknown else self.schema_id))
         record = trade(self.args.shape, i)
+        if self.args.spoil_every and i % self.args.spoil_every == self.args.spoil_every - 1:
+            record = spoil(record, i // self.args.spoil_every)
         record.update(self.overrides[i - self.args.first] if i - self.args.first < len(self.overrides) else {})
         if self.args.pad:
             record["note"] = base64.b64encode(random.Random(i).randbytes(self.args.pad * 3 // 4)).decode()
@@ -168,7 +177,7 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--shape", choices=("trade", "venue", "iso"), default="trade")
     parser.add_argument("--keys", type=int, default=1 << 30)
-    for name in ("bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every", "pad", "batch"):
+    for name in ("spoil-every", "bad-every", "unknown-every", "tombstone-every", "per-transaction", "abort-every", "pad", "batch"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--overrides", default="[]")
     parser.add_argument("--scattered", action="store_true")

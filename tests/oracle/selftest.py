@@ -229,6 +229,15 @@ def trade(offset, trade_id, price, event_s, **others):
     return {**row, **others}
 
 
+QUARANTINE = pa.schema([("kind", pa.string()), ("source_table", pa.string()), ("id", pa.string()), *PLACE, ("rule", pa.string()), ("decision", pa.string())])
+
+
+def aside(offset, rule, decision=None):
+    """A row of ops.quarantine."""
+    return dict(kind="decision" if decision else "row", source_table="silver.trades", id=f"trades-0-0-{offset}", topic_incarnation=0, kafka_partition=0,
+                kafka_offset=offset, rule=rule, decision=decision)
+
+
 def silver(offset, trade_id, price, event_s, **others):
     """The same as silver has it."""
     row = {**trade(offset, trade_id, price, event_s), "symbol": "AAPL", "side": "BUY", "trade_date": datetime.date(2026, 7, 7), "needs_review": False}
@@ -242,12 +251,14 @@ class SilverOracle(unittest.TestCase):
         trade(9, "T005", 1.0, 7), trade(10, "T005", 2.0, 7), trade(11, "T006", float("nan"), 0),
         trade(12, "T007", 1.0, 0, trade_timestamp=LATE + datetime.timedelta(days=2)),
     ]
+    ASIDE = [aside(6, "unknown_side"), aside(7, "negative"), aside(11, "not_finite"), aside(12, "after_record")]
     RIGHT = [silver(1, "T001", 150.30, 5), silver(5, "T002", 0.0, 0, needs_review=True), silver(10, "T005", 2.0, 7)]
 
-    def judge(self, rows):
+    def judge(self, rows, quarantine=None):
+        quarantine = self.ASIDE if quarantine is None else quarantine
         with tempfile.TemporaryDirectory() as folder:
             catalog = SqlCatalog("default", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
-            for name, schema, content in (("bronze.raw_trades", BRONZE, self.RECEIVED), ("silver.trades", SILVER, rows)):
+            for name, schema, content in (("bronze.raw_trades", BRONZE, self.RECEIVED), ("silver.trades", SILVER, rows), ("ops.quarantine", QUARANTINE, quarantine)):
                 catalog.create_namespace(name.partition(".")[0])
                 catalog.create_table(name, schema).append(pa.Table.from_pylist(content, schema=schema))
             done = subprocess.run([sys.executable, os.path.join(HERE, "silver.py"), f"{folder}/catalog.db"], capture_output=True, text=True, check=False)
@@ -256,6 +267,20 @@ class SilverOracle(unittest.TestCase):
 
     def test_the_fold_passes(self):
         self.assertEqual(self.judge(self.RIGHT), (0, ""))
+
+    def test_decisions_are_part_of_it(self):
+        replayed = [*self.RIGHT, silver(7, "T004", -1.0, 0), silver(6, "T003", 1.0, 0, side="hold")]
+        decisions = [aside(7, "negative", "replay"), aside(6, "unknown_side", "replay"), aside(12, "after_record", "drop")]
+        self.assertEqual(self.judge(replayed, self.ASIDE + decisions), (0, ""))
+        # A record has other rules too, and what is not waived stays.
+        self.assertEqual(self.judge(self.RIGHT, [*self.ASIDE, aside(7, "unknown_side", "replay"), aside(11, "not_finite", "replay"), aside(12, "after_record", "drop")])[0], 3)
+        self.assertEqual(self.judge(self.RIGHT, self.ASIDE + decisions)[0], 3)
+        self.assertEqual(self.judge(replayed)[0], 3)
+
+    def test_what_is_set_aside_is_recorded_once(self):
+        for quarantine, blamed in ((self.ASIDE[1:], "missing"), ([*self.ASIDE, self.ASIDE[0]], "twice"), ([*self.ASIDE, aside(1, "negative")], "surplus")):
+            code, checks = self.judge(self.RIGHT, quarantine)
+            self.assertEqual((code, f"ops.quarantine of silver.trades: {blamed}" in checks), (3, True), checks)
 
     def test_what_is_not_the_fold_is_blamed(self):
         first, second, third = self.RIGHT

@@ -8,6 +8,7 @@ use arrow_array::{Array as _, RecordBatch};
 use tapehouse_core::freshness::ProducedAt;
 use tapehouse_lake::silver::clean::{Cleaned, RULES_VERSION};
 use tapehouse_lake::silver::merge::{KeyedRows, Plan};
+use tapehouse_lake::silver::quarantine::Entry;
 
 use super::progress::SilverRows;
 use crate::supervisor::Shared;
@@ -34,6 +35,7 @@ impl Action {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     cleaned: Vec<Cleaned>,
+    entries: Vec<Entry>,
     produced_at: ProducedAt,
     input: u64,
     rules: BTreeMap<(Action, &'static str), u64>,
@@ -63,7 +65,9 @@ impl Batch {
         }
     }
 
-    pub(crate) fn add(&mut self, cleaned: Cleaned) {
+    /// Adds cleaned rows, and of those set aside what is to be recorded.
+    pub(crate) fn add(&mut self, cleaned: Cleaned, entries: Vec<Entry>) {
+        self.entries.extend(entries);
         let counts = &cleaned.counts;
         self.input += counts.input;
         let by_action = [
@@ -77,6 +81,11 @@ impl Batch {
             }
         }
         self.cleaned.push(cleaned);
+    }
+
+    /// The rows set aside, which are not kept here any more.
+    pub(crate) fn take_entries(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries)
     }
 
     /// The rows that stay.

@@ -4,6 +4,7 @@ use tapehouse_core::chunk::SourceBehind;
 use tapehouse_core::merge::MergeRefusal;
 use tapehouse_lake::silver::clean::CleanError;
 use tapehouse_lake::silver::merge::MergeError;
+use tapehouse_lake::silver::quarantine::{NotRecorded, QuarantineError};
 use tapehouse_lake::silver::source::SourceError;
 use tapehouse_lake::{LakeError, StateError, StorageFault};
 
@@ -31,6 +32,15 @@ pub(crate) enum SilverFailure {
     /// Plan, files or commit.
     #[error(transparent)]
     Merge(#[from] MergeError),
+    /// Rows set aside could not be recorded, or decisions not be read.
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
+    /// The table was rebuilt, or decisions were made, since it was looked at.
+    #[error("the table was rebuilt or decided about meanwhile ({0:?}): it is opened again")]
+    Decided(NotRecorded),
+    /// Rows that are not what they were read as.
+    #[error("rows of bronze: {0}")]
+    Rows(#[from] arrow_schema::ArrowError),
     /// A panic, caught at the boundary of a job.
     #[error(transparent)]
     Panic(#[from] JobPanicked),
@@ -43,7 +53,11 @@ impl SilverFailure {
             Self::Source(_) | Self::Clean(_) => true,
             Self::Lake(error) | Self::Merge(MergeError::Lake(error)) => !error.is_retryable(),
             Self::Merge(MergeError::State(_)) => true,
-            Self::Merge(MergeError::Refused(refusal, _)) => !matches!(refusal, MergeRefusal::NotContiguous { .. }),
+            Self::Merge(MergeError::Refused(refusal, _)) => !matches!(
+                refusal,
+                MergeRefusal::NotContiguous { .. } | MergeRefusal::OtherDecisions { .. }
+            ),
+            Self::Quarantine(error) => !error.is_retryable(),
             Self::Merge(MergeError::Commit(error)) => !error.is_retryable(),
             _ => false,
         }
@@ -65,6 +79,9 @@ impl SilverFailure {
             },
             Self::Merge(MergeError::Refused(MergeRefusal::OtherOwner { .. }, _)) => "foreign_owner",
             Self::Merge(MergeError::Refused(..) | MergeError::OtherBase { .. } | MergeError::Moved(_)) => "refused",
+            Self::Quarantine(error) => error.code(),
+            Self::Decided(_) => "refused",
+            Self::Rows(_) => "schema",
             Self::Panic(_) => "panic",
         }
     }

@@ -3,4 +3,6 @@
 pub(crate) mod batch;
 pub(crate) mod compactor;
 pub(crate) mod failure;
+pub(crate) mod portion;
 pub(crate) mod progress;
+pub(crate) mod quarantine;

@@ -104,6 +104,13 @@ impl LiveFiles {
         Some(self.data.get(location)?.data_file())
     }
 
+    /// Locations of all data and delete files.
+    pub fn locations(&self) -> impl Iterator<Item = &str> {
+        let deletes = self.deletes.values().flatten();
+        let entries = self.data.values().chain(deletes).chain(&self.other_deletes);
+        entries.map(|entry| entry.file_path())
+    }
+
     /// Sequence number from which on deletes apply to the data file at `location`.
     pub fn data_sequence_number(&self, location: &str) -> Option<i64> {
         self.data.get(location)?.sequence_number()

@@ -243,36 +243,58 @@ pub async fn write_file_in(
     batch: &Batch,
     table_location: &str,
     spec_id: i32,
-    mut file: EncodedFile,
+    file: EncodedFile,
 ) -> Result<DataFile, FileError> {
-    let path = new_path(table_location, file.partition_column, file.date);
+    let place = Place::of_date(table_location, file.partition_column, file.date);
+    write_file_at(batch, spec_id, file, place).await
+}
+
+/// Where a file belongs.
+pub(crate) struct Place {
+    /// Its location.
+    pub(crate) path: String,
+    /// The partition, by the fields of the partition spec.
+    pub(crate) partition: Struct,
+}
+
+impl Place {
+    /// A place that no other file has, of a table that is partitioned by date.
+    pub(super) fn of_date(table_location: &str, partition_column: &str, date: i32) -> Self {
+        let folder = format!("{partition_column}={}", iceberg::spec::Datum::date(date));
+        Self {
+            path: format!("{table_location}/data/{folder}/{}.parquet", Uuid::now_v7()),
+            partition: Struct::from_iter([Some(Literal::date(date))]),
+        }
+    }
+}
+
+/// As [`write_file_in`], of a table that is not partitioned by date.
+pub(crate) async fn write_file_at(
+    batch: &Batch,
+    spec_id: i32,
+    mut file: EncodedFile,
+    place: Place,
+) -> Result<DataFile, FileError> {
+    let path = &place.path;
     let failed = || LakeError::iceberg(format!("writing {path}"));
-    let output = batch.io().new_output(&path).map_err(failed())?;
+    let output = batch.io().new_output(path).map_err(failed())?;
     let mut writer = output.writer().await.map_err(failed())?;
     for chunk in std::mem::take(&mut file.chunks) {
         writer.write(chunk).await.map_err(failed())?;
     }
     writer.close().await.map_err(failed())?;
-    file_at(path, spec_id, file)
+    file_at(place, spec_id, file)
 }
 
-/// A name that no other file has.
-pub(super) fn new_path(table_location: &str, partition_column: &str, date: i32) -> String {
-    let date = iceberg::spec::Datum::date(date);
-    format!(
-        "{table_location}/data/{partition_column}={date}/{}.parquet",
-        Uuid::now_v7()
-    )
-}
-
-/// What a manifest will say of `file`, which was written to `path`.
-pub(super) fn file_at(path: String, spec_id: i32, file: EncodedFile) -> Result<DataFile, FileError> {
+/// What a manifest will say of `file`, which was written to `place`.
+pub(super) fn file_at(place: Place, spec_id: i32, file: EncodedFile) -> Result<DataFile, FileError> {
+    let Place { path, partition } = place;
     let mut builder = DataFileBuilder::default();
     builder
         .content(DataContentType::Data)
         .file_path(path.clone())
         .file_format(DataFileFormat::Parquet)
-        .partition(Struct::from_iter([Some(Literal::date(file.date))]))
+        .partition(partition)
         .partition_spec_id(spec_id)
         .record_count(file.rows)
         .file_size_in_bytes(file.size_bytes)

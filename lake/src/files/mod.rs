@@ -12,6 +12,7 @@ use iceberg::spec::{DataFile, DataFileBuilder};
 use iceberg::{Error, ErrorKind};
 
 pub use encoder::{EncodedFile, FileEncoder, FileError, write_file, write_file_in};
+pub(crate) use encoder::{Place, write_file_at};
 pub use layout::FileLayout;
 pub use position_deletes::{read_position_deletes, write_position_deletes};
 pub use rows::LiveRows;

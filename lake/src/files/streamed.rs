@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use iceberg::io::FileWrite;
 use iceberg::spec::DataFile;
 
-use super::encoder::{file_at, new_path};
+use super::encoder::{Place, file_at};
 use super::{FileEncoder, FileError, FileLayout};
 use crate::error::LakeError;
 use crate::storage::Batch;
@@ -13,7 +13,7 @@ use crate::storage::Batch;
 pub(crate) struct StreamedFile {
     encoder: FileEncoder,
     writer: Box<dyn FileWrite>,
-    path: String,
+    place: Place,
 }
 
 impl StreamedFile {
@@ -27,11 +27,11 @@ impl StreamedFile {
         first: &RecordBatch,
     ) -> Result<Self, FileError> {
         let encoder = FileEncoder::open(layout, date, first)?;
-        let path = new_path(table_location, layout.partition_column(), date);
-        let failed = || LakeError::iceberg(format!("writing {path}"));
-        let output = batch.io().new_output(&path).map_err(failed())?;
+        let place = Place::of_date(table_location, layout.partition_column(), date);
+        let failed = || LakeError::iceberg(format!("writing {}", place.path));
+        let output = batch.io().new_output(&place.path).map_err(failed())?;
         let writer = output.writer().await.map_err(failed())?;
-        Ok(Self { encoder, writer, path })
+        Ok(Self { encoder, writer, place })
     }
 
     /// Encodes rows, and writes what is finished.
@@ -39,7 +39,7 @@ impl StreamedFile {
         self.encoder.push(rows)?;
         for chunk in self.encoder.drain() {
             let written = self.writer.write(chunk).await;
-            written.map_err(LakeError::iceberg(format!("writing {}", self.path)))?;
+            written.map_err(LakeError::iceberg(format!("writing {}", self.place.path)))?;
         }
         Ok(())
     }
@@ -49,14 +49,14 @@ impl StreamedFile {
         let Self {
             encoder,
             mut writer,
-            path,
+            place,
         } = self;
         let mut file = encoder.finish()?;
-        let failed = || LakeError::iceberg(format!("writing {path}"));
+        let failed = || LakeError::iceberg(format!("writing {}", place.path));
         for chunk in std::mem::take(&mut file.chunks) {
             writer.write(chunk).await.map_err(failed())?;
         }
         writer.close().await.map_err(failed())?;
-        file_at(path, spec_id, file)
+        file_at(place, spec_id, file)
     }
 }

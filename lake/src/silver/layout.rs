@@ -64,6 +64,17 @@ impl SilverTable {
         }
     }
 
+    /// The table of this name, with or without its namespace.
+    pub fn named(name: &str) -> Option<Self> {
+        let is_named = |table: &Self| table.name() == name || table.short_name() == name;
+        Self::ALL.into_iter().find(is_named)
+    }
+
+    /// Name without namespace.
+    pub fn short_name(self) -> &'static str {
+        self.name().trim_start_matches("silver.")
+    }
+
     /// The columns of the key, named alike in bronze.
     pub fn key_columns(self) -> &'static [&'static str] {
         match self {

@@ -6,6 +6,7 @@ pub mod explain;
 mod keys;
 mod layout;
 pub mod merge;
+pub mod quarantine;
 pub mod source;
 
 pub use keys::{ORDER_COLUMNS, key_text, keys, orders};

@@ -1,6 +1,7 @@
 //! How far a table has consumed its topic, and whether what it says can be believed.
 
 use tapehouse_core::merge::MergeState;
+use tapehouse_core::quarantine::QuarantineState;
 use tapehouse_core::rebuild::StateHints;
 use tapehouse_core::state::{STATE_PROPERTY, StreamState};
 
@@ -99,6 +100,24 @@ impl LoadedTable {
         let mut state: State = self.recorded(|text| serde_json::from_str(text), snapshot_of)?;
         state.insert(SNAPSHOT.to_owned(), snapshot_id.into());
         Ok(Some(serde_json::Value::Object(state).to_string()))
+    }
+
+    /// What a merged table and its newest snapshot with a state say, whether or not it can be believed.
+    pub fn merge_state_hints(&self) -> Vec<MergeState> {
+        let carried = self
+            .ancestry()
+            .find_map(|snapshot| snapshot.summary().additional_properties.get(STATE_PROPERTY));
+        let property = self.metadata().properties().get(STATE_PROPERTY);
+        let texts = carried.into_iter().chain(property);
+        texts.filter_map(|text| MergeState::from_json(text).ok()).collect()
+    }
+
+    /// The recorded state of `ops.quarantine`, if it can be believed; as [`LoadedTable::stream_state`].
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn quarantine_state(&self) -> Result<QuarantineState, StateError> {
+        self.recorded(QuarantineState::from_json, |state| state.snapshot)
     }
 
     fn recorded<S>(

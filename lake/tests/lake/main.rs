@@ -12,6 +12,7 @@ mod lost_answers;
 mod outage;
 mod place;
 mod postgres;
+mod quarantine;
 mod races;
 mod readers;
 mod rest;

@@ -66,5 +66,17 @@ def create(uri, warehouse, name):
     return {"location": table.metadata_location}
 
 
+def read_quarantine(uri, warehouse, name):
+    """Rows of each kind, by PyIceberg and by DuckDB."""
+    import collections
+
+    import lake
+
+    table = catalog(uri, warehouse).load_table(name)
+    kinds = collections.Counter(table.scan(selected_fields=("kind",)).to_arrow()["kind"].to_pylist())
+    counted = lake.connect().execute(f"SELECT kind, count(*) FROM iceberg_scan('{table.metadata_location}') GROUP BY ALL").fetchall()
+    return {"pyiceberg": dict(kinds), "duckdb": dict(counted)}
+
+
 if __name__ == "__main__":
     print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))

@@ -108,6 +108,7 @@ impl Model {
                 source: "bronze.raw_trades".to_owned(),
                 rules: 1,
                 ranges: [(0, ranges)].into(),
+                decisions: 0..0,
             },
             summary: BTreeMap::new(),
         }

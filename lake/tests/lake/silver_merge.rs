@@ -168,6 +168,7 @@ fn request(ranges: &Ranges) -> MergeRequest {
         source: "bronze.raw_trades".to_owned(),
         rules: 1,
         ranges: [(0, ranges.clone())].into(),
+        decisions: 0..0,
     }
 }
 

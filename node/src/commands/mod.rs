@@ -26,6 +26,8 @@ pub mod explain;
 pub mod generate;
 mod key;
 pub mod offsets;
+pub mod quarantine;
+pub mod rebuild;
 mod repair;
 pub mod run;
 mod silver_status;

@@ -18,6 +18,7 @@ mod loss;
 mod memory;
 mod outage;
 mod pressure;
+mod quarantine;
 mod recreated;
 mod repair;
 mod schemas;

@@ -38,6 +38,7 @@ mod origin;
 mod text;
 mod trades;
 mod verdicts;
+mod waivers;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ use bronze::Bronze;
 pub(crate) use matching::rows_of_key;
 use origin::Origin;
 use verdicts::Verdicts;
+pub use waivers::{Coordinates, Waivers};
 
 /// Version of the rules. Rows of other rules than these need a rebuild.
 pub const RULES_VERSION: u32 = 1;
@@ -179,14 +181,20 @@ struct Made {
     defaulted: Vec<(&'static str, ArrayRef)>,
 }
 
-/// Cleans bronze rows for `table`. Columns are found by name; one that is missing is null in all rows.
+/// Cleans bronze rows for `table`. Columns are found by name; one that is missing is null in all rows. A rule that `waivers` name for a
+/// record does not set it aside: the others are asked, and where none holds the row is kept as it was received.
 ///
 /// # Errors
 /// [`CleanError`] where a column has a type that cannot be read; the rows themselves are never an error.
-pub fn clean(table: SilverTable, rules: &Rules, bronze: &RecordBatch) -> Result<Cleaned, CleanError> {
-    let mut verdicts = Verdicts::new(bronze.num_rows());
+pub fn clean(
+    table: SilverTable,
+    rules: &Rules,
+    waivers: &Waivers,
+    bronze: &RecordBatch,
+) -> Result<Cleaned, CleanError> {
     let bronze = Bronze::new(bronze);
     let origin = Origin::read(&bronze)?;
+    let mut verdicts = Verdicts::new(bronze.len(), origin.waived(waivers));
     origin.judge(&mut verdicts);
     let mut made = match table {
         SilverTable::Trades => trades::clean(&bronze, rules, &origin, &mut verdicts)?,

@@ -8,10 +8,13 @@ use tapehouse_core::new_york::Dates;
 
 use super::bronze::Bronze;
 use super::verdicts::Verdicts;
+use super::waivers::{Waived, Waivers};
 use super::{CleanError, Rules};
 
 /// A row's own time may be so much later than its Kafka record: clocks differ, records do not come from the future.
 const MAX_AHEAD_US: i64 = 86_400_000_000;
+/// 2100-01-01. A decision may take in a time after its record, whose clock may have been wrong, but none that no calendar has.
+const END_OF_CALENDAR: i32 = 47_482;
 
 pub(super) struct Origin {
     incarnation: Int32Array,
@@ -30,6 +33,11 @@ impl Origin {
             record_time: bronze.times("kafka_timestamp")?,
             decode_error: bronze.texts("decode_error")?,
         })
+    }
+
+    /// Of these rows the waivers.
+    pub(super) fn waived(&self, waivers: &Waivers) -> Waived {
+        Waived::new(waivers, &self.incarnation, &self.partition, &self.offset)
     }
 
     /// Foreign and undecodable rows are not consumed.
@@ -71,17 +79,21 @@ impl Origin {
             },
         );
         let (own, records) = (times.values(), self.record_time.values());
-        verdicts.quarantine_where(
+        let is_after =
+            |row: usize| own[row] > records[row].saturating_add(MAX_AHEAD_US) && self.record_time.is_valid(row);
+        let reason = |row: usize| {
+            let record = shown(self.record_time.value(row));
+            format!(
+                "{name} {} is more than a day after kafka_timestamp {record}",
+                shown(times.value(row))
+            )
+        };
+        verdicts.quarantine_always(
             "after_record",
-            |row| own[row] > records[row].saturating_add(MAX_AHEAD_US) && self.record_time.is_valid(row),
-            |row| {
-                let record = shown(self.record_time.value(row));
-                format!(
-                    "{name} {} is more than a day after kafka_timestamp {record}",
-                    shown(times.value(row))
-                )
-            },
+            |row| is_after(row) && dates[row] >= END_OF_CALENDAR,
+            reason,
         );
+        verdicts.quarantine_where("after_record", is_after, reason);
         Arc::new(Date32Array::from(dates))
     }
 

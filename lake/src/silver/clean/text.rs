@@ -51,6 +51,15 @@ pub(super) fn sides(received: &StringArray) -> StringArray {
     received.iter().map(|received| side(received?)).collect()
 }
 
+/// The sides, unknown ones as they were received: those that a decision takes in.
+pub(super) fn or_received(sides: &StringArray, received: &StringArray) -> StringArray {
+    sides
+        .iter()
+        .zip(received)
+        .map(|(side, received)| side.or(received))
+        .collect()
+}
+
 const BUY: &str = "BUY";
 const SELL: &str = "SELL";
 

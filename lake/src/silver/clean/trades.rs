@@ -24,7 +24,7 @@ pub(super) fn clean(
     let symbol = text::symbols(&bronze.texts("symbol")?);
     let (price, quantity) = (bronze.doubles("price")?, bronze.doubles("quantity")?);
     let received_side = bronze.texts("side")?;
-    let side = text::sides(&received_side);
+    let mut side = text::sides(&received_side);
     let (trader_id, exchange) = (bronze.texts("trader_id")?, bronze.texts("exchange")?);
     let (time, event_time) = (bronze.times("trade_timestamp")?, bronze.times("event_timestamp")?);
 
@@ -34,14 +34,18 @@ pub(super) fn clean(
     let date = origin.judge_times(verdicts, rules, "trade_timestamp", &time);
     numbers::judge(verdicts, &[("price", &price), ("quantity", &quantity)], &[]);
     if side.null_count() > 0 {
+        // Every trade has a side, if an unknown one: where it is null there is nothing to take in.
+        verdicts.quarantine_always(
+            "unknown_side",
+            |row| received_side.is_null(row),
+            |_| "side is null".to_owned(),
+        );
         verdicts.quarantine_where(
             "unknown_side",
             |row| side.is_null(row),
-            |row| match received_side.is_valid(row) {
-                true => format!("side is `{}`", one_line(received_side.value(row), MAX_SIDE_CHARS)),
-                false => "side is null".to_owned(),
-            },
+            |row| format!("side is `{}`", one_line(received_side.value(row), MAX_SIDE_CHARS)),
         );
+        side = text::or_received(&side, &received_side);
     }
 
     let reason = text::review_reasons(price.nulls(), symbol.nulls(), bronze.len());

@@ -7,6 +7,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::ArrowError;
 use arrow_select::filter::FilterBuilder;
 
+use super::waivers::Waived;
 use super::{Counts, Quarantined};
 
 pub(super) struct Verdicts {
@@ -15,10 +16,11 @@ pub(super) struct Verdicts {
     lost: usize,
     pub(super) counts: Counts,
     quarantined: Vec<Quarantined>,
+    waived: Waived,
 }
 
 impl Verdicts {
-    pub(super) fn new(rows: usize) -> Self {
+    pub(super) fn new(rows: usize, waived: Waived) -> Self {
         Self {
             kept: vec![true; rows],
             lost: 0,
@@ -27,6 +29,7 @@ impl Verdicts {
                 ..Counts::default()
             },
             quarantined: Vec::new(),
+            waived,
         }
     }
 
@@ -43,7 +46,17 @@ impl Verdicts {
         add(&mut self.counts.dropped, rule, count);
     }
 
-    /// Sets aside the rows of which the rule holds.
+    /// Sets aside the rows of which the rule holds, whatever was decided: of which no valid row would be left.
+    pub(super) fn quarantine_always(
+        &mut self,
+        rule: &'static str,
+        holds: impl Fn(usize) -> bool,
+        reason: impl Fn(usize) -> String,
+    ) {
+        self.set_aside(rule, |_, row| holds(row).then_some(row), reason);
+    }
+
+    /// Sets aside the rows of which the rule holds, unless it is waived for them.
     pub(super) fn quarantine_where(
         &mut self,
         rule: &'static str,
@@ -53,16 +66,25 @@ impl Verdicts {
         self.quarantine_found(rule, |row| holds(row).then_some(row), reason);
     }
 
-    /// Sets aside the rows in which the rule finds something; `reason` says what.
+    /// Sets aside the rows in which the rule finds something, unless it is waived for them; `reason` says what.
     pub(super) fn quarantine_found<F>(
         &mut self,
         rule: &'static str,
         find: impl Fn(usize) -> Option<F>,
         reason: impl Fn(F) -> String,
     ) {
+        self.set_aside(rule, |waived, row| find(row).filter(|_| !waived.of(row, rule)), reason);
+    }
+
+    fn set_aside<F>(
+        &mut self,
+        rule: &'static str,
+        find: impl Fn(&Waived, usize) -> Option<F>,
+        reason: impl Fn(F) -> String,
+    ) {
         let before = self.quarantined.len();
         for (row, kept) in self.kept.iter_mut().enumerate().filter(|(_, kept)| **kept) {
-            if let Some(found) = find(row) {
+            if let Some(found) = find(&self.waived, row) {
                 *kept = false;
                 let reason = reason(found);
                 self.quarantined.push(Quarantined { row, rule, reason });

@@ -11,6 +11,7 @@ use tapehouse_core::offsets::{Offset, OffsetRange, PartitionId, Ranges};
 
 use super::SilverTable;
 use super::clean::Rules;
+use super::quarantine::applied;
 use super::source::BronzeRows;
 use crate::error::LakeError;
 use crate::find::Coordinate;
@@ -197,11 +198,12 @@ pub async fn explain_key(
     progress: impl FnMut(Looked) + Clone + Send + 'static,
 ) -> Result<KeyStory, VerifyError> {
     let cursor = tables.cursor()?;
+    let waivers = applied(lake, tables.kind, cursor.as_ref()).await?;
     let Found { rows, omitted } = Search::in_bronze(lake, &tables, key, progress.clone()).await?;
     let mut judgements = Vec::new();
     for batch in &rows {
         for row in 0..batch.num_rows() {
-            judgements.push(judged(&tables, &batch.slice(row, 1))?);
+            judgements.push(judged(&tables, &waivers, &batch.slice(row, 1))?);
         }
     }
     let latest = judgements.iter().filter_map(|judged| judged.kept.as_ref());
@@ -234,6 +236,7 @@ pub async fn explain_record(
     wanted: Coordinate,
 ) -> Result<Option<(KeyRecord, Option<LiveRow>)>, VerifyError> {
     let cursor = tables.cursor()?;
+    let waivers = applied(lake, tables.kind, cursor.as_ref()).await?;
     let range = OffsetRange::new(wanted.offset, wanted.offset.saturating_add(1));
     let ranges = BTreeMap::from([(wanted.incarnation, Ranges([(wanted.partition, range)].into()))]);
     let columns = tables.kind.source_columns();
@@ -241,7 +244,7 @@ pub async fn explain_record(
     let Some(batch) = rows.next().await? else {
         return Ok(None);
     };
-    let record = judged(&tables, &batch.slice(0, 1))?;
+    let record = judged(&tables, &waivers, &batch.slice(0, 1))?;
     let row = match (tables.silver, &record.kept) {
         (Some(silver), Some(kept)) => Search::in_silver(lake, tables.kind, silver, kept.key, kept.date, |_| {}).await?,
         _ => None,

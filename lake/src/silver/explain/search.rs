@@ -18,7 +18,7 @@ use crate::files::whole_number;
 use crate::index::{KeyHash, Order};
 use crate::lake::Lake;
 use crate::live_rows::{LiveFile, LiveRows, Only};
-use crate::silver::clean::{clean, rows_of_key};
+use crate::silver::clean::{Waivers, clean, rows_of_key};
 use crate::silver::{SilverTable, keys, orders};
 use crate::table::LoadedTable;
 use crate::verify::VerifyError;
@@ -201,8 +201,8 @@ pub(super) struct Judged {
 }
 
 /// Cleans one row.
-pub(super) fn judged(tables: &Tables<'_>, row: &RecordBatch) -> Result<Judged, VerifyError> {
-    let cleaned = clean(tables.kind, tables.rules, row)?;
+pub(super) fn judged(tables: &Tables<'_>, waivers: &Waivers, row: &RecordBatch) -> Result<Judged, VerifyError> {
+    let cleaned = clean(tables.kind, tables.rules, waivers, row)?;
     let kept = match cleaned.keys.first() {
         None => None,
         Some(key) => Some(Kept {

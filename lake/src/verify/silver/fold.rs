@@ -17,7 +17,7 @@ use super::{SilverLook, VerifyError};
 use crate::index::KeyHash;
 use crate::lake::Lake;
 use crate::live_rows::{LiveFile, LiveRows, Only};
-use crate::silver::clean::{Cleaned, Counts, Rules, clean};
+use crate::silver::clean::{Cleaned, Counts, Rules, Waivers, clean};
 use crate::silver::source::BronzeRows;
 use crate::silver::{SilverTable, key_text, keys, orders};
 use crate::table::LoadedTable;
@@ -30,6 +30,8 @@ pub(super) struct Sides {
     pub lake: Lake,
     pub kind: SilverTable,
     pub rules: Rules,
+    /// What is waived by the decisions that silver has applied.
+    pub waivers: Waivers,
     pub silver: LoadedTable,
     pub files: Vec<LiveFile>,
     pub bronze: LoadedTable,
@@ -48,9 +50,9 @@ pub(super) struct Scanned {
 }
 
 impl Sides {
-    /// What merging makes of rows of bronze. Whatever else decides of a row than the rules belongs here: it is the one place.
+    /// What merging makes of rows of bronze, by the rules and by what was decided.
     fn cleaned(&self, bronze: &RecordBatch) -> Result<Cleaned, VerifyError> {
-        Ok(clean(self.kind, &self.rules, bronze)?)
+        Ok(clean(self.kind, &self.rules, &self.waivers, bronze)?)
     }
 
     /// One pass. Decodes.

@@ -22,6 +22,7 @@ use crate::index::Order;
 use crate::lake::Lake;
 use crate::silver::SilverTable;
 use crate::silver::clean::{CleanError, RULES_VERSION, Rules};
+use crate::silver::quarantine::{QuarantineError, applied};
 use crate::silver::source::SourceError;
 use crate::table::LoadedTable;
 use compare::{Difference, Differences, Part};
@@ -85,6 +86,9 @@ pub enum VerifyError {
     /// A column of bronze that no rule can read.
     #[error(transparent)]
     Clean(#[from] CleanError),
+    /// What was decided about rows set aside.
+    #[error(transparent)]
+    Decisions(#[from] QuarantineError),
     /// Rows that cannot be compared.
     #[error(transparent)]
     Rows(#[from] ArrowError),
@@ -138,6 +142,7 @@ pub async fn verify_silver(
         }
     };
     let sides = Sides {
+        waivers: applied(lake, kind, Some(&cursor)).await?,
         lake: lake.clone(),
         kind,
         rules: rules.clone(),

@@ -195,14 +195,23 @@ impl Decision {
 
 /// Has the topic's name typed.
 fn ask(topic: &str) -> Result<(), Failure> {
+    type_word("the topic's name", topic)
+}
+
+/// Has `word` typed.
+pub fn confirm(word: &str) -> Result<(), Failure> {
+    type_word("the word", word)
+}
+
+fn type_word(what: &str, word: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::failed("nothing was changed: there is no terminal to ask at")
             .hint("say --yes to change it, --dry-run to see what would change"));
     }
-    note(&format!("Type the topic's name ({topic}) to go on:"));
+    note(&format!("Type {what} ({word}) to go on:"));
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Failure::failed)?;
-    if line.trim() == topic {
+    if line.trim() == word {
         return Ok(());
     }
     Err(Failure::with(Exit::Interrupted, "nothing was changed"))

@@ -22,7 +22,13 @@ fn a_sound_bar_stays_as_it_is() {
 
 #[test]
 fn null_volume_is_0_and_counted() {
-    let cleaned = clean(TABLE, &Rules::default(), &batch(TABLE, &[bar().null("volume"), bar()])).unwrap();
+    let cleaned = clean(
+        TABLE,
+        &Rules::default(),
+        &Waivers::none(),
+        &batch(TABLE, &[bar().null("volume"), bar()]),
+    )
+    .unwrap();
     assert_eq!(cleaned.counts.defaulted, [("volume", 1)].into());
     assert_eq!(rows_of(&cleaned.rows)[0].get_double("volume"), Some(0.0));
 }

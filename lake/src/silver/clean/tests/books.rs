@@ -76,7 +76,13 @@ fn decimals_are_as_the_rules_say() {
         price_decimals: 3,
         ..Rules::default()
     };
-    let cleaned = clean(TABLE, &rules, &batch(TABLE, &[quoted(10.0014, 10.0038)])).unwrap();
+    let cleaned = clean(
+        TABLE,
+        &rules,
+        &Waivers::none(),
+        &batch(TABLE, &[quoted(10.0014, 10.0038)]),
+    )
+    .unwrap();
     let kept = rows_of(&cleaned.rows).remove(0);
     assert_eq!(
         (kept.get_double("best_bid"), kept.get_double("best_ask")),
@@ -179,7 +185,7 @@ fn the_key_is_symbol_and_snapshot() {
         book().text("symbol", "A"),
         book().time("event_timestamp", NOON_US + 9),
     ];
-    let cleaned = clean(TABLE, &Rules::default(), &batch(TABLE, &rows)).unwrap();
+    let cleaned = clean(TABLE, &Rules::default(), &Waivers::none(), &batch(TABLE, &rows)).unwrap();
     let key = |symbol: &str| KeyHash::of_text_at(symbol, NOON_US, &mut Vec::new());
     assert_eq!(cleaned.keys, [key("AAPL"), key("A"), key("AAPL")]);
     assert!(cleaned.orders[2] > cleaned.orders[0]);

@@ -7,6 +7,7 @@ mod reference;
 mod rows;
 mod trades;
 mod types;
+mod waivers;
 
 use super::*;
 use rows::{Row, batch, rows_of};
@@ -21,7 +22,13 @@ enum Outcome {
 
 /// Cleans one row by the default rules; of a kept one says the row, and checks that the counts add up.
 fn outcome(table: SilverTable, row: &Row) -> Outcome {
-    let cleaned = clean(table, &Rules::default(), &batch(table, std::slice::from_ref(row))).unwrap();
+    let cleaned = clean(
+        table,
+        &Rules::default(),
+        &Waivers::none(),
+        &batch(table, std::slice::from_ref(row)),
+    )
+    .unwrap();
     let lost: u64 = cleaned
         .counts
         .dropped
@@ -49,6 +56,12 @@ fn kept(table: SilverTable, row: &Row) -> Row {
 
 /// Why a row was set aside.
 fn reason(table: SilverTable, row: &Row) -> String {
-    let cleaned = clean(table, &Rules::default(), &batch(table, std::slice::from_ref(row))).unwrap();
+    let cleaned = clean(
+        table,
+        &Rules::default(),
+        &Waivers::none(),
+        &batch(table, std::slice::from_ref(row)),
+    )
+    .unwrap();
     cleaned.quarantined[0].reason.clone()
 }

@@ -28,7 +28,7 @@ fn a_sound_trade_stays_as_it_is() {
 #[test]
 fn a_trade_without_an_id_is_dropped_and_counted() {
     let rows = [trade(), trade().null("trade_id"), trade().text("trade_id", "")];
-    let cleaned = clean(TABLE, &Rules::default(), &batch(TABLE, &rows)).unwrap();
+    let cleaned = clean(TABLE, &Rules::default(), &Waivers::none(), &batch(TABLE, &rows)).unwrap();
     assert_eq!(cleaned.rows.num_rows(), 1);
     let counts = Counts {
         input: 3,
@@ -95,7 +95,7 @@ fn nulls_that_became_0_are_counted_where_the_row_stays() {
         trade().null("price").text("side", "HOLD"),
         trade(),
     ];
-    let cleaned = clean(TABLE, &Rules::default(), &batch(TABLE, &rows)).unwrap();
+    let cleaned = clean(TABLE, &Rules::default(), &Waivers::none(), &batch(TABLE, &rows)).unwrap();
     assert_eq!(cleaned.counts.defaulted, [("quantity", 2), ("price", 1)].into());
     assert_eq!(rows_of(&cleaned.rows)[0].get_double("quantity"), Some(0.0));
 }
@@ -215,7 +215,7 @@ fn keys_and_orders_are_those_of_the_rows_that_stay() {
         trade().text("side", "?"),
         trade(),
     ];
-    let cleaned = clean(TABLE, &Rules::default(), &batch(TABLE, &rows)).unwrap();
+    let cleaned = clean(TABLE, &Rules::default(), &Waivers::none(), &batch(TABLE, &rows)).unwrap();
     assert_eq!(cleaned.keys, [KeyHash::of(b"T002"), KeyHash::of(b"T001")]);
     let order = |event_us| Order {
         event_us,

@@ -38,7 +38,13 @@ fn trades() -> RecordBatch {
 }
 
 fn clean_trade(name: &str, column: ArrayRef) -> Row {
-    let cleaned = clean(SilverTable::Trades, &Rules::default(), &with(&trades(), name, column)).unwrap();
+    let cleaned = clean(
+        SilverTable::Trades,
+        &Rules::default(),
+        &Waivers::none(),
+        &with(&trades(), name, column),
+    )
+    .unwrap();
     rows_of(&cleaned.rows).remove(0)
 }
 
@@ -53,9 +59,15 @@ fn a_missing_column_is_null() {
             let missing = clean(
                 table,
                 &Rules::default(),
+                &Waivers::none(),
                 &without(&batch(table, std::slice::from_ref(&row)), name),
             );
-            let null = clean(table, &Rules::default(), &batch(table, &[row.clone().null(name)]));
+            let null = clean(
+                table,
+                &Rules::default(),
+                &Waivers::none(),
+                &batch(table, &[row.clone().null(name)]),
+            );
             let (missing, null) = (missing.unwrap(), null.unwrap());
             assert_eq!(
                 (missing.rows, missing.counts),
@@ -102,7 +114,12 @@ fn texts_of_other_types_become_strings() {
 #[test]
 fn what_cannot_be_read_is_an_error_that_names_column_and_type() {
     let error = |name: &str, column: ArrayRef| {
-        let cleaned = clean(SilverTable::Trades, &Rules::default(), &with(&trades(), name, column));
+        let cleaned = clean(
+            SilverTable::Trades,
+            &Rules::default(),
+            &Waivers::none(),
+            &with(&trades(), name, column),
+        );
         cleaned.unwrap_err().to_string()
     };
     assert_eq!(
@@ -114,7 +131,13 @@ fn what_cannot_be_read_is_an_error_that_names_column_and_type() {
     assert!(error("kafka_offset", Arc::new(StringArray::from(vec!["1"]))).starts_with("column `kafka_offset` is Utf8"));
     let books = batch(SilverTable::OrderbookSnapshots, &[book()]);
     let books = with(&books, "bids", Arc::new(Int32Array::from(vec![1])));
-    let error = clean(SilverTable::OrderbookSnapshots, &Rules::default(), &books).unwrap_err();
+    let error = clean(
+        SilverTable::OrderbookSnapshots,
+        &Rules::default(),
+        &Waivers::none(),
+        &books,
+    )
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         "column `bids` is Int32, list of {price, size} is needed"
@@ -136,7 +159,13 @@ fn levels_with_other_fields_are_read_by_name() {
     let books = batch(SilverTable::OrderbookSnapshots, &[book()]);
     let cleaned = |names| {
         let books = with(&books, "asks", levels(names));
-        let cleaned = clean(SilverTable::OrderbookSnapshots, &Rules::default(), &books).unwrap();
+        let cleaned = clean(
+            SilverTable::OrderbookSnapshots,
+            &Rules::default(),
+            &Waivers::none(),
+            &books,
+        )
+        .unwrap();
         rows_of(&cleaned.rows).remove(0).0["asks"].clone()
     };
     let pairs = |pairs: [(Option<f64>, Option<f64>); 2]| Value::Levels(pairs.map(Some).to_vec());
@@ -163,6 +192,7 @@ fn what_stands_under_a_null_is_nobody_s_value() {
     let cleaned = clean(
         SilverTable::OrderbookSnapshots,
         &Rules::default(),
+        &Waivers::none(),
         &with(&books, "best_bid", Arc::new(high)),
     );
     let rows = cleaned.unwrap().rows;
@@ -178,7 +208,7 @@ fn what_stands_under_a_null_is_nobody_s_value() {
 #[test]
 fn no_rows_are_no_rows() {
     for table in SilverTable::ALL {
-        let cleaned = clean(table, &Rules::default(), &batch(table, &[])).unwrap();
+        let cleaned = clean(table, &Rules::default(), &Waivers::none(), &batch(table, &[])).unwrap();
         assert_eq!((cleaned.rows.num_rows(), cleaned.counts), (0, Counts::default()));
     }
 }
