@@ -424,7 +424,9 @@ struct Cleaning {
 
 impl Cleaning {
     async fn run(self) -> Result<Batch, SilverFailure> {
-        let SilverSettings { table, rules, source } = &self.settings;
+        let SilverSettings {
+            table, rules, source, ..
+        } = &self.settings;
         let (portion, source) = (&self.portion, source.to_string());
         let mut batch = Batch::default();
         for ranges in portion.reads() {
