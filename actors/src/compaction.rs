@@ -13,6 +13,7 @@ use tapehouse_lake::compaction::{CompactionError, CompactionSettings, Group, Sma
 use tapehouse_lake::{LakeError, LoadedTable, TableName};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::committer::Request;
 use crate::failure::Failure;
@@ -59,7 +60,7 @@ struct Job {
 }
 
 impl Compactor {
-    pub(crate) fn new(
+    fn new(
         shared: &Shared,
         table: &TableName,
         committer: Mailbox<Request>,
@@ -76,8 +77,22 @@ impl Compactor {
         }
     }
 
+    /// Starts it where the settings want it; it ends when what is given back is dropped.
+    pub(crate) fn start(
+        shared: &Shared,
+        table: &TableName,
+        committer: &Mailbox<Request>,
+        progress: &ProgressCell,
+    ) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        if let Some(settings) = shared.settings.compaction.clone() {
+            tasks.spawn(Self::new(shared, table, committer.clone(), progress, settings).run());
+        }
+        tasks
+    }
+
     /// Runs until the committer is gone.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         // Commits when there was nothing left to do.
         let mut done_at: Option<u64> = None;
         let mut pause = LOOK_EVERY;
@@ -199,8 +214,7 @@ impl Compactor {
                 "failed"
             }
         };
-        let labels = [&self.table.to_string(), outcome];
-        self.shared.metrics.compactions.with_label_values(&labels).inc();
+        self.shared.metrics.compacted(&self.table.to_string(), outcome);
         Ok(outcome != "failed")
     }
 

@@ -37,10 +37,8 @@ pub(crate) struct Metrics {
     pub commit_conflicts: IntCounterVec,
     /// Rows in the table: `table`.
     pub table_rows: IntGaugeVec,
-    /// Live data files of the table: `table`.
-    table_files: IntGaugeVec,
-    /// Groups of files that were compacted: `table`, `outcome` = committed | refused | failed.
-    pub compactions: IntCounterVec,
+    /// Files of tables and their compaction.
+    files: FileMetrics,
     /// Produce to visible, a sample a commit and 10 ms tick: `table`.
     pub freshness_seconds: HistogramVec,
     /// Records behind the high watermark: `topic`, `partition`.
@@ -93,12 +91,7 @@ impl Metrics {
             commit_seconds: of.histogram("commit_seconds", "Iceberg commit latency", "table", &LATENCY)?,
             commit_conflicts: of.counter("commit_conflicts_total", "Attempts that lost a race", &["table"])?,
             table_rows: of.gauge("table_rows", "Rows in the table", &["table"])?,
-            table_files: of.gauge("table_files", "Data files of the table", &["table"])?,
-            compactions: of.counter(
-                "compactions_total",
-                "Groups of files that were compacted",
-                &["table", "outcome"],
-            )?,
+            files: FileMetrics::register(&of)?,
             freshness_seconds: of.histogram("freshness_seconds", "Produce to visible", "table", &FRESHNESS)?,
             lag: of.gauge(
                 "lag_records",
@@ -157,7 +150,7 @@ impl Metrics {
             self.commits.with_label_values(&[table, outcome]);
         }
         for outcome in ["committed", "refused", "failed"] {
-            self.compactions.with_label_values(&[table, outcome]);
+            self.files.compactions.with_label_values(&[table, outcome]);
         }
         for code in ["kafka", "registry", "refused"] {
             self.restarts.with_label_values(&[topic, code]);
@@ -201,8 +194,13 @@ impl Metrics {
     /// Notes how many data files the table has.
     pub(crate) fn files(&self, name: &str, table: &LoadedTable) {
         let files = table.summary().files.unwrap_or(0);
-        let gauge = self.table_files.with_label_values(&[name]);
+        let gauge = self.files.live.with_label_values(&[name]);
         gauge.set(i64::try_from(files).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a group of files that was to be compacted: `outcome` = committed | refused | failed.
+    pub(crate) fn compacted(&self, name: &str, outcome: &str) {
+        self.files.compactions.with_label_values(&[name, outcome]).inc();
     }
 
     /// Counts the attempts of a commit that lost a race.
@@ -222,6 +220,25 @@ impl Metrics {
     /// The waiting time of one mailbox.
     pub(crate) fn mailbox(&self, name: &str) -> Counter {
         self.mailbox_wait.with_label_values(&[name])
+    }
+}
+
+/// Files of tables.
+#[derive(Clone, Debug)]
+struct FileMetrics {
+    /// Live data files: `table`.
+    live: IntGaugeVec,
+    /// Groups of files that were compacted: `table`, `outcome` = committed | refused | failed.
+    compactions: IntCounterVec,
+}
+
+impl FileMetrics {
+    fn register(of: &Registrar<'_>) -> prometheus::Result<Self> {
+        let compactions = "Groups of files that were compacted";
+        Ok(Self {
+            live: of.gauge("table_files", "Data files of the table", &["table"])?,
+            compactions: of.counter("compactions_total", compactions, &["table", "outcome"])?,
+        })
     }
 }
 

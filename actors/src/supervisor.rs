@@ -226,11 +226,7 @@ impl Pipeline {
             notices: Notices::default(),
         };
         tokio::spawn(committer.run(request_queue));
-        let mut compactor = JoinSet::new();
-        if let Some(compaction) = settings.compaction.clone() {
-            let actor = Compactor::new(shared, &topic.table, requests.clone(), progress, compaction);
-            compactor.spawn(actor.run());
-        }
+        let compactor = Compactor::start(shared, &topic.table, &requests, progress);
         let mut policy = settings.commit;
         if plan.is_scarce(settings.topics.len()) {
             policy.max_age = policy.max_age.min(SCARCE_MAX_AGE);
