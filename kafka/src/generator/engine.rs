@@ -55,7 +55,7 @@ impl Generator {
             bars: Bars::new(options.symbols),
             chances: [seed(0), seed(1), seed(2)],
             trades: match options.remembers_all {
-                true => TradeMemory::All(History::new(&options)),
+                true => TradeMemory::All(Box::new(History::new(&options))),
                 false => TradeMemory::Recent(RecentTrades::new()),
             },
             first_us: None,

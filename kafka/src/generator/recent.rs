@@ -84,7 +84,7 @@ pub(super) enum TradeMemory {
     /// The latest and a sample: no more memory, however long the feed.
     Recent(RecentTrades),
     /// All of them.
-    All(History),
+    All(Box<History>),
 }
 
 impl TradeMemory {

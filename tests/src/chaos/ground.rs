@@ -15,6 +15,8 @@ const SLOWED_UP_TO: u64 = 300_000;
 /// With so many KiB a partition to each fetch, which does not come before the one before is used up: with 32 KiB some 40 commits for
 /// 100,000 records.
 const SLOW: &str = "\"queued.min.messages\" = 1\n\"fetch.queue.backoff.ms\" = 20\n";
+/// Characters of a violation that the table of cases shows.
+const QUOTED: usize = 80;
 /// A run without faults takes no longer.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -160,7 +162,10 @@ impl Ground {
         if case.source == Source::Silver {
             let oracle = site.ask_silver()?;
             return match oracle.violations.first() {
-                Some(found) => Ok(format!("{found}: seen by the oracle")),
+                Some(found) => Ok(format!(
+                    "{}...: seen by the oracle",
+                    found.chars().take(QUOTED).collect::<String>()
+                )),
                 None => Err(no_harm("the oracle of silver")),
             };
         }
