@@ -33,11 +33,14 @@ pub(crate) struct LiveFile {
     pub deletes: Vec<DataFile>,
 }
 
+/// Which rows of a batch pass.
+type Test = dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync;
+
 /// Which rows are wanted, by some of their columns: the others are decoded only of the rows that pass.
 #[derive(Clone)]
 pub(crate) struct Only {
     pub columns: &'static [&'static str],
-    pub test: Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray, ArrowError> + Send + Sync>,
+    pub test: Arc<Test>,
 }
 
 /// What all files are read with.

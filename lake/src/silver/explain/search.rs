@@ -267,7 +267,7 @@ impl Judged {
 /// A value of the first row.
 fn value<T: ArrowPrimitiveType>(rows: &RecordBatch, column: &str) -> Option<T::Native> {
     let column = rows.column_by_name(column)?.as_primitive_opt::<T>()?;
-    (column.len() > 0 && column.is_valid(0)).then(|| column.value(0))
+    (!column.is_empty() && column.is_valid(0)).then(|| column.value(0))
 }
 
 /// The values of the first row, written out; nulls are left out.

@@ -260,8 +260,11 @@ mod tests {
         KeyHash::of(&number.to_be_bytes())
     }
 
-    /// Rows as key, order, content; the kinds that are found in `parts` passes.
-    fn found(silver: &[(u64, Order, u64)], bronze: &[(u64, Order, u64)], parts: u64) -> Vec<(Kind, u64)> {
+    /// Key, order, content.
+    type Row = (u64, Order, u64);
+
+    /// The kinds that are found in `parts` passes.
+    fn found(silver: &[Row], bronze: &[Row], parts: u64) -> Vec<(Kind, u64)> {
         let mut all = Differences::default();
         for number in 0..parts {
             let mut pass = Pass::new(Part { number, of: parts });
@@ -291,7 +294,7 @@ mod tests {
         ];
         let good = [(1, order(2, 1), 11), (2, order(9, 2), 20), (3, order(1, 5), 31)];
         for parts in [1, 2, 7] {
-            let with = |change: &dyn Fn(&mut Vec<(u64, Order, u64)>)| {
+            let with = |change: &dyn Fn(&mut Vec<Row>)| {
                 let mut rows = good.to_vec();
                 change(&mut rows);
                 found(&rows, &bronze, parts)
