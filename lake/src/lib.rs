@@ -3,6 +3,7 @@
 pub mod bronze;
 pub mod catalog;
 pub mod commit;
+pub mod days;
 mod error;
 mod fault;
 pub mod files;
