@@ -3,7 +3,7 @@
 //! A watermark says "look"; what to merge is always derived from the two tables: from the offsets that silver records to those that
 //! bronze records. Whatever fails, the table is opened again and the same is derived anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tapehouse_core::backoff::Backoff;
@@ -11,7 +11,7 @@ use tapehouse_core::chunk::{BronzeOffsets, next_chunk};
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::merge::{MergeRequest, MergeState};
 use tapehouse_core::offsets::Ranges;
-use tapehouse_core::watermark::Watermark;
+use tapehouse_core::watermark::{Touched, Watermark};
 use tapehouse_lake::commit::Committed;
 use tapehouse_lake::index::IndexSettings;
 use tapehouse_lake::silver::clean::{RULES_VERSION, clean};
@@ -233,7 +233,7 @@ impl SilverMerge {
         };
         let summary = batch.summary(&rows, &self.shared);
         let staged = merger.stage(plan, files, request, summary).await?;
-        let replaced = staged.replaced();
+        let (replaced, days) = (staged.replaced(), staged.touched_days().clone());
         let Some(committed) = self.commit_until_certain(&merger, &staged).await? else {
             // Another node has merged them: what it wrote is not in this index.
             let commits = &self.shared.metrics.commits;
@@ -251,6 +251,7 @@ impl SilverMerge {
                 rows,
                 batch,
                 replaced,
+                days,
                 started,
             },
         );
@@ -286,6 +287,7 @@ impl SilverMerge {
             rows,
             batch,
             replaced,
+            days,
             started,
         } = merged;
         let visible_ms = now_ms();
@@ -304,6 +306,13 @@ impl SilverMerge {
         metrics.merged(table, rows, batch.rules());
         self.progress.set_table_rows(live);
         self.progress.committed(rows, visible_ms, batch.produced_at());
+        // Without subscribers there is nobody to tell; a watermark is only a hint.
+        let _ = self.shared.watermarks.send(Watermark {
+            table: table.to_owned(),
+            snapshot: committed.snapshot_id,
+            rows: rows.written,
+            touched: Touched::Days(days.clone()),
+        });
         tracing::debug!(
             node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge", table,
             snapshot_id = committed.snapshot_id, input = rows.input, written = rows.written, deduplicated = rows.deduplicated,
@@ -324,6 +333,7 @@ struct Merged {
     rows: SilverRows,
     batch: Batch,
     replaced: u64,
+    days: BTreeSet<i32>,
     started: Instant,
 }
 
@@ -349,7 +359,7 @@ impl Cleaning {
 }
 
 /// Runs what reads files and decodes on a thread of its own. Merges do not wait for the CPU pool, nor does ingest for merges.
-async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, JobPanicked> {
+pub(crate) async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, JobPanicked> {
     let done = tokio::task::spawn_blocking(job).await;
     done.map_err(|error| JobPanicked(error.to_string()))
 }

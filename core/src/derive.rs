@@ -221,7 +221,11 @@ pub fn decide(state: &DerivedState, request: &DeriveRequest) -> DeriveDecision {
     let mut next_state = state.clone();
     if request.logic > state.logic {
         next_state.logic = request.logic;
-        next_state.sources = state.sources.iter().map(|(name, source)| (name.clone(), with_former(source))).collect();
+        next_state.sources = state
+            .sources
+            .iter()
+            .map(|(name, source)| (name.clone(), with_former(source)))
+            .collect();
     }
     let mut is_new = false;
     for (name, input) in &request.inputs {

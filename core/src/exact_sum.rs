@@ -95,7 +95,10 @@ mod tests {
         assert_eq!(sum(&[1e100, 1.0, -1e100, 1.0]), 2.0);
         assert_eq!(sum(&[2f64.powi(53), 1.0, 1.0]), 9_007_199_254_740_994.0);
         assert_eq!(sum(&[2f64.powi(53), 1.0, 2f64.powi(-100)]), 9_007_199_254_740_994.0);
-        assert_eq!(sum(&[2f64.powi(53) + 2.0, 1.0, 2f64.powi(-100)]), 9_007_199_254_740_996.0);
+        assert_eq!(
+            sum(&[2f64.powi(53) + 2.0, 1.0, 2f64.powi(-100)]),
+            9_007_199_254_740_996.0
+        );
         assert_eq!(sum(&[2f64.powi(53), 1.0, -(2f64.powi(-100))]), 9_007_199_254_740_992.0);
         assert_eq!(sum(&[f64::MAX, f64::MAX]), f64::INFINITY);
         assert_eq!(sum(&[f64::INFINITY, 1.0]), f64::INFINITY);
@@ -106,7 +109,9 @@ mod tests {
     fn order_does_not_matter_to_a_single_bit() {
         let mut state = 1_u64;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             state >> 11
         };
         for _ in 0..200 {
@@ -122,7 +127,10 @@ mod tests {
                 assert_eq!(sum(&numbers).to_bits(), expected);
                 plain.insert(numbers.iter().sum::<f64>().to_bits());
             }
-            assert!(plain.len() > 1, "the numbers must be such that order matters to a plain sum");
+            assert!(
+                plain.len() > 1,
+                "the numbers must be such that order matters to a plain sum"
+            );
         }
     }
 }

@@ -96,7 +96,11 @@ impl Change for Staged<'_> {
         let invalid = CommitError::validation(base.ident());
         demand_schema(base, "computed", overwrite.schema_id)?;
         demand_date_partition(base).map_err(|error| invalid(error.to_string()))?;
-        for (day, file) in overwrite.days.iter().flat_map(|(day, files)| files.iter().map(move |file| (day, file))) {
+        for (day, file) in overwrite
+            .days
+            .iter()
+            .flat_map(|(day, files)| files.iter().map(move |file| (day, file)))
+        {
             if partition_date(file) != Some(*day) {
                 return Err(invalid(format!("{} is no file of day {day}", file.file_path())));
             }
