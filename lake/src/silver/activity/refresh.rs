@@ -64,11 +64,16 @@ impl Refresh {
 pub struct Refreshed {
     /// Days computed.
     pub computed: usize,
-    /// Days whose rows are other ones than before.
-    pub changed: usize,
-    /// Rows of these.
+    /// Rows of the days whose rows are other ones than before.
     pub rows: u64,
     overwrite: Overwrite,
+}
+
+impl Refreshed {
+    /// Days whose rows are other ones than before, ascending, since 1970-01-01.
+    pub fn changed_days(&self) -> impl Iterator<Item = i32> {
+        self.overwrite.days.keys().copied()
+    }
 }
 
 impl TraderActivity {
@@ -146,7 +151,6 @@ impl TraderActivity {
         summary.insert("tapehouse.logic-version".to_owned(), LOGIC_VERSION.to_string());
         Ok(Refreshed {
             computed: days.len(),
-            changed: files.len(),
             rows,
             overwrite: Overwrite {
                 commit_id: Uuid::new_v4(),
