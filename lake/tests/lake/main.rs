@@ -21,4 +21,5 @@ mod silver_merge;
 mod silver_source;
 mod support;
 mod tiers;
+mod trader_activity;
 mod verify;
