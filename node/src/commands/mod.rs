@@ -25,6 +25,7 @@ mod endpoint;
 pub mod explain;
 pub mod generate;
 pub mod offsets;
+pub mod partitions;
 mod repair;
 pub mod run;
 pub mod status;

@@ -64,9 +64,9 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
                 .code("no_such_table")
                 .hint("`tapehouse tables` lists them"));
         };
-        if table.merge_state().is_ok() {
+        if table.merge_state().is_ok() || table.derived_state().is_ok() {
             return Err(Failure::failed(format!(
-                "{name} is merged from another table, and only bronze tables can be verified yet"
+                "{name} is made from another table, and only bronze tables can be verified yet"
             ))
             .code("invalid_argument")
             .hint("without --table all bronze tables are verified"));

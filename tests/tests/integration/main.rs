@@ -26,5 +26,6 @@ mod silver;
 mod status;
 mod support;
 mod topics;
+mod trader_activity;
 mod transactions;
 mod volume;
