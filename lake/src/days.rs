@@ -35,7 +35,10 @@ pub struct Day {
 
 /// Days of the snapshots that were looked at last, by table.
 #[derive(Debug, Default)]
-pub(crate) struct DaysCache(Mutex<HashMap<uuid::Uuid, (i64, Arc<BTreeMap<i32, Day>>)>>);
+pub(crate) struct DaysCache(Mutex<HashMap<uuid::Uuid, (i64, Days)>>);
+
+/// The days of one snapshot.
+type Days = Arc<BTreeMap<i32, Day>>;
 
 impl DaysCache {
     fn get(&self, table: &LoadedTable) -> Option<Arc<BTreeMap<i32, Day>>> {

@@ -6,7 +6,9 @@ mod append;
 mod catalogs;
 #[cfg(feature = "chaos")]
 mod chaos;
+mod day_versions;
 mod lost_answers;
+mod market;
 mod outage;
 mod place;
 mod postgres;

@@ -1,183 +1,24 @@
-//! Days of trades, their versions, and what is derived from them: whatever moves between days and hours, whoever computes.
+//! What is derived from days of trades: whatever moves between days and hours, whoever computes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
 use tapehouse_core::derive::DeriveRefusal;
-use tapehouse_core::merge::{MergeRequest, MergeState};
 use tapehouse_core::new_york;
-use tapehouse_core::offsets::{OffsetRange, Ranges};
-use tapehouse_lake::commit::{Committed, Rewrite, Rewritten};
-use tapehouse_lake::index::IndexSettings;
+use tapehouse_lake::LoadedTable;
 use tapehouse_lake::silver::activity::{ActivityError, Refreshed, TraderActivity};
-use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, Merger};
 use tapehouse_lake::silver::source::DayRows;
-use tapehouse_lake::silver::{SilverTable, keys, orders};
-use tapehouse_lake::{Lake, LoadedTable};
-use uuid::Uuid;
 
 use crate::lost_answers::{Fault, faulty};
-use crate::place::{Kind, Place, on_each_catalog};
-use crate::support::Rig;
+use crate::market::{DAY, DAY_US, HOUR_US, Market, Trade, trade};
+use crate::place::{Kind, on_each_catalog};
 
 on_each_catalog! {
     activity_is_what_the_trades_say_after_every_correction,
+    days_without_a_change_keep_their_files,
     of_two_nodes_the_one_with_older_trades_is_refused,
     a_lost_answer_leaves_one_output,
-    day_versions_follow_what_happens_to_each_day,
-}
-
-/// 2024-06-03T00:00:00 in New York.
-const DAY_US: i64 = 1_717_387_200_000_000;
-const DAY: i32 = 19_877;
-const HOUR_US: i64 = 3_600_000_000;
-
-#[derive(Clone, Debug)]
-struct Trade {
-    id: u32,
-    trader: Option<&'static str>,
-    symbol: &'static str,
-    price: f64,
-    quantity: f64,
-    time_us: i64,
-    needs_review: bool,
-}
-
-fn trade(id: u32, trader: &'static str, time_us: i64) -> Trade {
-    Trade {
-        id,
-        trader: Some(trader),
-        symbol: if id % 2 == 0 { "AAPL" } else { "MSFT" },
-        price: f64::from(id) + 0.1,
-        quantity: f64::from(id % 7) + 0.3,
-        time_us,
-        needs_review: false,
-    }
-}
-
-/// Trades and their merger, and the fold that the trades must be.
-struct Market {
-    rig: Rig,
-    merger: Merger,
-    next: i64,
-    fold: BTreeMap<u32, Trade>,
-    _index: tempfile::TempDir,
-}
-
-fn batch(trades: &[Trade], first_offset: i64) -> RecordBatch {
-    let texts = |of: &dyn Fn(&Trade) -> Option<String>| -> ArrayRef {
-        Arc::new(trades.iter().map(of).collect::<StringArray>())
-    };
-    let doubles =
-        |of: &dyn Fn(&Trade) -> f64| -> ArrayRef { Arc::new(Float64Array::from_iter_values(trades.iter().map(of))) };
-    let offsets: Vec<i64> = (first_offset..).take(trades.len()).collect();
-    let times =
-        |values: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(values).with_timezone("+00:00")) };
-    let dates = trades.iter().map(|trade| new_york::date(trade.time_us));
-    let columns: Vec<ArrayRef> = vec![
-        texts(&|trade| Some(format!("T{}", trade.id))),
-        texts(&|trade| Some(trade.symbol.to_owned())),
-        doubles(&|trade| trade.price),
-        doubles(&|trade| trade.quantity),
-        texts(&|_| Some("BUY".to_owned())),
-        texts(&|trade| trade.trader.map(str::to_owned)),
-        texts(&|_| Some("NYSE".to_owned())),
-        times(trades.iter().map(|trade| trade.time_us).collect()),
-        times(offsets.clone()),
-        Arc::new(Date32Array::from_iter_values(dates)),
-        Arc::new(
-            trades
-                .iter()
-                .map(|trade| Some(trade.needs_review))
-                .collect::<BooleanArray>(),
-        ),
-        texts(&|trade| trade.needs_review.then(|| "null_price".to_owned())),
-        Arc::new(Int32Array::from(vec![0; trades.len()])),
-        Arc::new(Int32Array::from(vec![0; trades.len()])),
-        Arc::new(Int64Array::from(offsets)),
-    ];
-    RecordBatch::try_new(Arc::clone(SilverTable::Trades.arrow()), columns).unwrap()
-}
-
-impl Market {
-    async fn new(kind: Kind) -> Option<Self> {
-        let place = Place::new(kind).await?;
-        let lake = Lake::open(place.settings.clone()).await.unwrap();
-        let ident = place.beside("trades");
-        let keyed = KeyedTable {
-            ident: ident.clone(),
-            ..KeyedTable::of(SilverTable::Trades)
-        };
-        let state = MergeState::new("cluster-1", "bronze.raw_trades", 1);
-        let index = tempfile::tempdir().unwrap();
-        let settings = IndexSettings::new(index.path().to_owned());
-        let merger = Merger::open(&lake, &keyed, &state, settings).await.unwrap();
-        Some(Self {
-            rig: Rig { place, lake, ident },
-            merger,
-            next: 0,
-            fold: BTreeMap::new(),
-            _index: index,
-        })
-    }
-
-    /// Merges trades in one commit; the days that it says to have touched.
-    async fn merge(&mut self, trades: &[Trade]) -> (Committed, BTreeSet<i32>) {
-        let rows = batch(trades, self.next);
-        let end = self.next + trades.len() as i64;
-        let (keys, orders) = (keys(SilverTable::Trades, &rows).unwrap(), orders(&rows).unwrap());
-        let rows = [KeyedRows {
-            rows: &rows,
-            keys: &keys,
-            orders: &orders,
-        }];
-        let plan = self.merger.plan(&rows).unwrap();
-        let files = self.merger.encode(&plan, &rows).unwrap();
-        let request = MergeRequest {
-            owner: "cluster-1".to_owned(),
-            source: "bronze.raw_trades".to_owned(),
-            rules: 1,
-            ranges: [(0, Ranges([(0, OffsetRange::new(self.next, end))].into()))].into(),
-        };
-        let staged = self.merger.stage(plan, files, request, BTreeMap::new()).await.unwrap();
-        let committed = self.merger.commit(&staged).await.unwrap().unwrap();
-        self.merger.follow(&staged, &committed).unwrap();
-        self.next = end;
-        self.fold.extend(trades.iter().map(|trade| (trade.id, trade.clone())));
-        (committed, staged.touched_days().clone())
-    }
-
-    async fn derivation(&self, lake: Lake) -> TraderActivity {
-        TraderActivity {
-            lake,
-            ident: self.rig.place.beside("trader_activity"),
-            source: self.rig.ident.clone(),
-            owner: "cluster-1".to_owned(),
-        }
-    }
-
-    /// The rows that there must be: sums as decimals would be wrong, so in the order of ids, to a relative error of rounding.
-    fn expected(&self) -> BTreeMap<(i32, i64, String), (i64, f64, f64, i64)> {
-        let mut rows: BTreeMap<(i32, i64, String), (i64, f64, f64, BTreeSet<&str>)> = BTreeMap::new();
-        for trade in self.fold.values().filter(|trade| !trade.needs_review) {
-            let Some(trader) = trade.trader else { continue };
-            let hour = trade.time_us.div_euclid(HOUR_US) * HOUR_US;
-            let row = rows.entry((new_york::date(hour), hour, trader.to_owned())).or_default();
-            row.0 += 1;
-            row.1 += trade.quantity;
-            row.2 += trade.price * trade.quantity;
-            row.3.insert(trade.symbol);
-        }
-        rows.into_iter()
-            .map(|(key, (count, volume, notional, symbols))| (key, (count, volume, notional, symbols.len() as i64)))
-            .collect()
-    }
 }
 
 /// Does what there is to do; the days computed and those that have other rows now.
@@ -289,22 +130,6 @@ async fn activity_is_what_the_trades_say_after_every_correction(kind: Kind) {
     assert_eq!(touched, [DAY + 2].into());
     assert_eq!(refresh(&derivation).await, (vec![DAY + 2], vec![DAY + 2]));
     demand(&market, &derivation).await;
-    // Another side is no other activity: computed, recorded, and the file stays.
-    let before = activity(&derivation).await;
-    market.merge(&[first[3].clone()]).await;
-    assert_eq!(refresh(&derivation).await, (vec![DAY], vec![]));
-    let after = activity(&derivation).await;
-    let files = |table: LoadedTable| {
-        let lake = market.rig.lake.clone();
-        async move {
-            let live = lake.live_files(&table).await.unwrap();
-            live.data_files()
-                .map(|(file, _)| file.file_path().to_owned())
-                .collect::<BTreeSet<_>>()
-        }
-    };
-    assert_eq!(files(before).await, files(after).await);
-    assert_eq!(refresh(&derivation).await, (vec![], vec![]));
     // All of a day is left out: its rows go, its file too.
     let all: Vec<Trade> = market
         .fold
@@ -331,6 +156,32 @@ async fn activity_is_what_the_trades_say_after_every_correction(kind: Kind) {
     };
     refresh(&afresh).await;
     assert_eq!(found(&afresh).await, incremental);
+}
+
+async fn days_without_a_change_keep_their_files(kind: Kind) {
+    let Some(mut market) = Market::new(kind).await else {
+        return;
+    };
+    let derivation = market.derivation(market.rig.lake.clone()).await;
+    let first = [trade(1, "A", DAY_US), trade(2, "B", DAY_US + 24 * HOUR_US)];
+    market.merge(&first).await;
+    refresh(&derivation).await;
+    // Another side is no other activity: computed, recorded, and the file stays.
+    let before = activity(&derivation).await;
+    market.merge(&[first[0].clone()]).await;
+    assert_eq!(refresh(&derivation).await, (vec![DAY], vec![]));
+    let after = activity(&derivation).await;
+    let files = |table: LoadedTable| {
+        let lake = market.rig.lake.clone();
+        async move {
+            let live = lake.live_files(&table).await.unwrap();
+            live.data_files()
+                .map(|(file, _)| file.file_path().to_owned())
+                .collect::<BTreeSet<_>>()
+        }
+    };
+    assert_eq!(files(before).await, files(after).await);
+    assert_eq!(refresh(&derivation).await, (vec![], vec![]));
 }
 
 async fn of_two_nodes_the_one_with_older_trades_is_refused(kind: Kind) {
@@ -400,91 +251,4 @@ async fn a_lost_answer_leaves_one_output(kind: Kind) {
         );
         demand(&market, &derivation).await;
     }
-}
-
-async fn day_versions_follow_what_happens_to_each_day(kind: Kind) {
-    let Some(mut market) = Market::new(kind).await else {
-        return;
-    };
-    let lake = market.rig.lake.clone();
-    let versions = |table: LoadedTable| {
-        let lake = lake.clone();
-        async move { lake.day_versions(&table).await.unwrap() }
-    };
-    let (one, two) = (trade(1, "A", DAY_US), trade(2, "A", DAY_US + 24 * HOUR_US));
-    let (committed, _) = market.merge(&[one.clone(), trade(3, "A", DAY_US), two]).await;
-    assert_eq!(versions(committed.table).await, [(DAY, 1), (DAY + 1, 1)].into());
-    let (committed, _) = market.merge(&[trade(4, "A", DAY_US + 24 * HOUR_US)]).await;
-    assert_eq!(versions(committed.table).await, [(DAY, 1), (DAY + 1, 2)].into());
-    // Moved to a third day: the first has a delete file now.
-    let moved = Trade {
-        time_us: DAY_US + 50 * HOUR_US,
-        ..one
-    };
-    let (committed, touched) = market.merge(&[moved]).await;
-    assert_eq!(touched, [DAY, DAY + 2].into());
-    let summary = &committed
-        .table
-        .metadata()
-        .current_snapshot()
-        .unwrap()
-        .summary()
-        .additional_properties;
-    assert_eq!(summary["tapehouse.days"], r#"["2024-06-03","2024-06-05"]"#);
-    assert_eq!(
-        versions(committed.table.clone()).await,
-        [(DAY, 3), (DAY + 1, 2), (DAY + 2, 3)].into()
-    );
-    let days = lake.days(&committed.table).await.unwrap();
-    assert_eq!((days[&DAY].rows, days[&DAY].files, days[&DAY].delete_files), (1, 1, 1));
-    assert_eq!((days[&(DAY + 1)].rows, days[&(DAY + 1)].files), (2, 2));
-    // A rewrite changes no version: its output has the highest sequence number of its inputs.
-    let live = lake.live_files(&committed.table).await.unwrap();
-    let inputs: Vec<Rewritten> = live
-        .data_files()
-        .filter(|(file, _)| file.file_path().contains("trade_date=2024-06-04"))
-        .map(|(file, _)| Rewritten {
-            data_file: file.file_path().to_owned(),
-            delete_file: None,
-        })
-        .collect();
-    assert_eq!(inputs.len(), 2);
-    let mut rows = DayRows::of(&lake, &committed.table, &all_columns(), DAY + 1)
-        .await
-        .unwrap();
-    let mut read = Vec::new();
-    while let Some(batch) = rows.next().await.unwrap() {
-        read.push(batch);
-    }
-    let layout = market.merger.layout();
-    let mut encoder = tapehouse_lake::files::FileEncoder::open(layout, DAY + 1, &read[0]).unwrap();
-    read.iter().for_each(|batch| {
-        encoder
-            .push(&batch.clone().with_schema(Arc::clone(layout.arrow())).unwrap())
-            .unwrap()
-    });
-    let location = committed.table.metadata().location().to_owned();
-    let output = tapehouse_lake::files::write_file(lake.warehouse(), &location, 0, encoder.finish().unwrap());
-    let rewrite = Rewrite {
-        commit_id: Uuid::new_v4(),
-        inputs,
-        outputs: vec![output.await.unwrap()],
-        deletes: Vec::new(),
-        summary: BTreeMap::new(),
-    };
-    lake.rewrite(&market.rig.ident, &rewrite).await.unwrap();
-    let table = market.rig.table().await;
-    assert_eq!(table.metadata().last_sequence_number(), 4);
-    assert_eq!(
-        versions(table.clone()).await,
-        [(DAY, 3), (DAY + 1, 2), (DAY + 2, 3)].into()
-    );
-    // Somebody else, with an empty cache, sees the same.
-    let other = market.rig.other().await;
-    assert_eq!(other.day_versions(&table).await.unwrap(), versions(table).await);
-}
-
-fn all_columns() -> Vec<&'static str> {
-    let fields = SilverTable::Trades.arrow().fields();
-    fields.iter().map(|field| field.name().as_str()).collect()
 }

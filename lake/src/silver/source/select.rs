@@ -121,7 +121,7 @@ async fn assign_deletes(
         places: places(candidates),
         candidates,
     };
-    for manifest in of_content(&*table.manifests(io).await?, ManifestContentType::Deletes) {
+    for manifest in of_content(&table.manifests(io).await?, ManifestContentType::Deletes) {
         // Deletes apply to files of their own sequence number and lower ones.
         if is_behind(Some(manifest.sequence_number), seen) || deletes.candidates.is_empty() {
             continue;
