@@ -25,6 +25,11 @@ pub const DAY_US: i64 = 1_717_387_200_000_000;
 pub const DAY: i32 = 19_877;
 pub const HOUR_US: i64 = 3_600_000_000;
 
+/// Day, hour and trader.
+pub type Hour = (i32, i64, String);
+/// Trades, volume, notional, symbols.
+pub type Sums = (i64, f64, f64, i64);
+
 #[derive(Clone, Debug)]
 pub struct Trade {
     pub id: u32,
@@ -40,7 +45,7 @@ pub fn trade(id: u32, trader: &'static str, time_us: i64) -> Trade {
     Trade {
         id,
         trader: Some(trader),
-        symbol: if id % 2 == 0 { "AAPL" } else { "MSFT" },
+        symbol: if id.is_multiple_of(2) { "AAPL" } else { "MSFT" },
         price: f64::from(id) + 0.1,
         quantity: f64::from(id % 7) + 0.3,
         time_us,
@@ -150,8 +155,8 @@ impl Market {
     }
 
     /// The rows that there must be: sums as decimals would be wrong, so in the order of ids, to a relative error of rounding.
-    pub fn expected(&self) -> BTreeMap<(i32, i64, String), (i64, f64, f64, i64)> {
-        let mut rows: BTreeMap<(i32, i64, String), (i64, f64, f64, BTreeSet<&str>)> = BTreeMap::new();
+    pub fn expected(&self) -> BTreeMap<Hour, Sums> {
+        let mut rows: BTreeMap<Hour, (i64, f64, f64, BTreeSet<&str>)> = BTreeMap::new();
         for trade in self.fold.values().filter(|trade| !trade.needs_review) {
             let Some(trader) = trade.trader else { continue };
             let hour = trade.time_us.div_euclid(HOUR_US) * HOUR_US;

@@ -11,7 +11,7 @@ use tapehouse_lake::silver::activity::{ActivityError, Refreshed, TraderActivity}
 use tapehouse_lake::silver::source::DayRows;
 
 use crate::lost_answers::{Fault, faulty};
-use crate::market::{DAY, DAY_US, HOUR_US, Market, Trade, trade};
+use crate::market::{DAY, DAY_US, HOUR_US, Hour, Market, Sums, Trade, trade};
 use crate::place::{Kind, on_each_catalog};
 
 on_each_catalog! {
@@ -45,7 +45,7 @@ async fn activity(derivation: &TraderActivity) -> LoadedTable {
 }
 
 /// What the table has, and that each day of it is one file.
-async fn found(derivation: &TraderActivity) -> BTreeMap<(i32, i64, String), (i64, f64, f64, i64)> {
+async fn found(derivation: &TraderActivity) -> BTreeMap<Hour, Sums> {
     let table = activity(derivation).await;
     let names = [
         "trader_id",
