@@ -10,7 +10,7 @@ use tapehouse_core::backoff::Backoff;
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::failpoint;
 use tapehouse_core::freshness::ProducedAt;
-use tapehouse_core::watermark::Watermark;
+use tapehouse_core::watermark::{Touched, Watermark};
 use tapehouse_lake::commit::{CommitOutcome, MovedFile, Rewrite, keys};
 use tapehouse_lake::{AppendOutcome, CommitError, Lake, LoadedTable, StagedAppend, TableName, WantedColumn};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -235,10 +235,12 @@ impl Committer {
         let watermark = Watermark {
             table: name,
             snapshot,
-            incarnation: staged.request.incarnation,
-            ranges: staged.request.ranges,
             rows: staged.rows,
-            event_time_span_us: staged.event_time_span_us,
+            touched: Touched::Offsets {
+                ranges: staged.request.ranges,
+                incarnation: staged.request.incarnation,
+                event_time_span_us: staged.event_time_span_us,
+            },
         };
         // Without subscribers there is nobody to tell; a watermark is only a hint.
         let _ = self.watermarks.send(watermark);

@@ -1,7 +1,8 @@
 //! Actors of Tapehouse: one file an actor.
 //!
 //! A topic's pipeline is `ingest` (a poll thread) -> `bronze_writer` -> `committer`; `supervisor` rebuilds it as a whole
-//! from the table's truth whenever any of them fails. `silver_merge` keeps a silver table up with a bronze one. Actors are tasks with bounded mailboxes (see
+//! from the table's truth whenever any of them fails. `silver_merge` keeps a silver table up with a bronze one,
+//! `trader_activity` the derived one with `silver.trades`. Actors are tasks with bounded mailboxes (see
 //! `docs/adr/0001-actors-as-tasks.md`).
 
 mod bronze;
@@ -25,6 +26,7 @@ mod silver_merge;
 mod stager;
 mod supervisor;
 mod topic_memory;
+mod trader_activity;
 mod undecodable;
 mod watch;
 
@@ -36,5 +38,5 @@ pub use failure::{ErrorCode, TopicStopped};
 pub use memory::BudgetTooSmall;
 pub use node::{NodeHandle, StartError, StopReport};
 pub use progress::{NodeProgress, PartitionProgress, PartitionStopped, TopicProgress, TopicState, Trouble};
-pub use settings::{CommitPolicy, NodeSettings, SilverSettings, TopicSettings};
+pub use settings::{ActivitySettings, CommitPolicy, NodeSettings, SilverSettings, TopicSettings};
 pub use silver::progress::{SilverProgress, SilverRows};

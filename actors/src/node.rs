@@ -21,10 +21,11 @@ use crate::memory::{BudgetTooSmall, Memory, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{CaughtUp, NodeProgress, ProgressCell};
-use crate::settings::{NodeSettings, SilverSettings};
+use crate::settings::{ActivitySettings, NodeSettings, SilverSettings};
 use crate::silver::progress::SilverCell;
 use crate::silver_merge::{CatchUp, SilverMerge};
 use crate::supervisor::{Shared, supervise};
+use crate::trader_activity::TraderActivityActor;
 
 /// Watermarks that a slow subscriber may lag behind; it then looks at the tables, as it does anyway.
 const WATERMARKS_KEPT: usize = 256;
@@ -84,6 +85,22 @@ impl SilverHandle {
         shared.metrics.begin_silver(settings.table.name());
         let (catch_up, asked) = mpsc::channel(CATCH_UPS);
         let actor = SilverMerge {
+            shared: shared.clone(),
+            settings,
+            progress: progress.clone(),
+            watermarks: shared.watermarks.subscribe(),
+            catch_up: asked,
+        };
+        tasks.push(tokio::spawn(actor.run()));
+        Self { progress, catch_up }
+    }
+
+    fn start_activity(shared: &Shared, settings: ActivitySettings, tasks: &mut Vec<JoinHandle<()>>) -> Self {
+        let table = settings.table.to_string();
+        let progress = SilverCell::derived_from(&table, &settings.source.to_string());
+        shared.metrics.begin_silver(&table);
+        let (catch_up, asked) = mpsc::channel(CATCH_UPS);
+        let actor = TraderActivityActor {
             shared: shared.clone(),
             settings,
             progress: progress.clone(),
@@ -169,9 +186,13 @@ impl NodeHandle {
             tasks.push(tokio::spawn(supervise(shared.clone(), topic, cell)));
         }
         let silver = shared.settings.silver.clone().into_iter();
-        let silver = silver
+        let mut silver: Vec<_> = silver
             .map(|settings| SilverHandle::start(&shared, settings, &mut tasks))
             .collect();
+        // Last: to be caught up with it, the trades have to be.
+        if let Some(settings) = shared.settings.activity.clone() {
+            silver.push(SilverHandle::start_activity(&shared, settings, &mut tasks));
+        }
         Ok(Self {
             topics,
             silver,

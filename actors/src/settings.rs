@@ -24,6 +24,8 @@ pub struct NodeSettings {
     pub topics: Vec<TopicSettings>,
     /// Silver tables to keep; none where the node has the bronze layer alone.
     pub silver: Vec<SilverSettings>,
+    /// `silver.trader_activity`, where it is kept.
+    pub activity: Option<ActivitySettings>,
     /// Kafka.
     pub kafka: KafkaSettings,
     /// Schema Registry.
@@ -70,6 +72,17 @@ pub struct SilverSettings {
     pub rules: Rules,
     /// When its files are compacted; never where there is none.
     pub compaction: Option<CompactionSettings>,
+}
+
+/// `silver.trader_activity`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActivitySettings {
+    /// The table.
+    pub table: TableName,
+    /// The table of trades that it is derived from.
+    pub source: TableName,
+    /// A touched day is computed so long after the first touch.
+    pub debounce: Duration,
 }
 
 /// A commit is cut by the first limit that is reached. While the previous commit is in flight the age stretches by itself.

@@ -3,13 +3,14 @@
 //! A watermark says "look"; what to merge is always derived from the two tables: from the offsets that silver records to those that
 //! bronze records. Whatever fails, the table is opened again and the same is derived anew.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tapehouse_core::backoff::Backoff;
 use tapehouse_core::chunk::{BronzeOffsets, next_chunk};
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::merge::{MergeRequest, MergeState};
-use tapehouse_core::watermark::Watermark;
+use tapehouse_core::watermark::{Touched, Watermark};
 use tapehouse_lake::commit::Committed;
 use tapehouse_lake::index::IndexSettings;
 use tapehouse_lake::silver::clean::{RULES_VERSION, Waivers, clean};
@@ -291,7 +292,7 @@ impl SilverMerge {
         };
         let summary = batch.summary(&rows, &self.shared);
         let staged = merger.stage(plan, files, request, summary).await?;
-        let replaced = staged.replaced();
+        let (replaced, days) = (staged.replaced(), staged.touched_days().clone());
         let Some(committed) = self.until_certain(&merger, Attempt::Merge(&staged)).await? else {
             // Another node has merged them: what it wrote is not in this index.
             let commits = &self.shared.metrics.commits;
@@ -312,6 +313,7 @@ impl SilverMerge {
                 rows,
                 batch,
                 replaced,
+                days,
                 started,
             },
         );
@@ -355,6 +357,7 @@ impl SilverMerge {
             rows,
             batch,
             replaced,
+            days,
             started,
         } = merged;
         let visible_ms = now_ms();
@@ -373,6 +376,13 @@ impl SilverMerge {
         metrics.merged(table, rows, batch.rules());
         self.progress.set_table_rows(live);
         self.progress.committed(rows, visible_ms, batch.produced_at());
+        // Without subscribers there is nobody to tell; a watermark is only a hint.
+        let _ = self.shared.watermarks.send(Watermark {
+            table: table.to_owned(),
+            snapshot: committed.snapshot_id,
+            rows: rows.written,
+            touched: Touched::Days(days.clone()),
+        });
         tracing::debug!(
             node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge", table,
             snapshot_id = committed.snapshot_id, input = rows.input, written = rows.written, deduplicated = rows.deduplicated,
@@ -410,6 +420,7 @@ struct Merged {
     rows: SilverRows,
     batch: Batch,
     replaced: u64,
+    days: BTreeSet<i32>,
     started: Instant,
 }
 
@@ -445,7 +456,7 @@ impl Cleaning {
 }
 
 /// Runs what reads files and decodes on a thread of its own. Merges do not wait for the CPU pool, nor does ingest for merges.
-async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, JobPanicked> {
+pub(crate) async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, JobPanicked> {
     let done = tokio::task::spawn_blocking(job).await;
     done.map_err(|error| JobPanicked(error.to_string()))
 }

@@ -9,6 +9,8 @@ pub mod chunk;
 pub mod clock;
 pub mod codes;
 pub mod coverage;
+pub mod derive;
+pub mod exact_sum;
 pub mod failpoint;
 pub mod freshness;
 pub mod identity;

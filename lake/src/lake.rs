@@ -15,6 +15,7 @@ use crate::commit::live::ManifestCache;
 use crate::commit::metadata_file::Unwritten;
 use crate::commit::metadata_json::SnapshotTexts;
 use crate::commit::{CommitPolicy, hint, metadata_file};
+use crate::days::DaysCache;
 use crate::error::LakeError;
 use crate::name::TableName;
 use crate::silver::source::ExtentsCache;
@@ -62,6 +63,7 @@ struct Shared {
     newest: Mutex<HashMap<TableName, LoadedTable>>,
     manifests: ManifestCache,
     extents: ExtentsCache,
+    days: DaysCache,
     cleaner: Cleaner,
 }
 
@@ -98,6 +100,7 @@ impl Lake {
                 newest: Mutex::default(),
                 manifests: ManifestCache::default(),
                 extents: ExtentsCache::default(),
+                days: DaysCache::default(),
                 cleaner,
             }),
             policy: CommitPolicy::default(),
@@ -252,6 +255,10 @@ impl Lake {
 
     pub(crate) fn extents_cache(&self) -> &ExtentsCache {
         &self.shared.extents
+    }
+
+    pub(crate) fn days_cache(&self) -> &DaysCache {
+        &self.shared.days
     }
 
     pub(crate) fn remember(&self, table: LoadedTable) {

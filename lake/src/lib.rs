@@ -4,6 +4,7 @@ pub mod bronze;
 pub mod catalog;
 pub mod commit;
 pub mod compaction;
+pub mod days;
 mod error;
 mod fault;
 mod file_figures;

@@ -103,6 +103,8 @@ pub enum Command {
     Offsets(commands::offsets::Args),
     /// Show the tables: rows, files, size, snapshots, last commit
     Tables(commands::tables::Args),
+    /// Show the days of a table: version, rows, files
+    Partitions(commands::partitions::Args),
     /// Show how each topic stands, and why data is not visible where it is not
     Status(commands::status::Args),
     /// Show the nodes of a cluster, as one of them tells

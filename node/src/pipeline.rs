@@ -7,14 +7,15 @@ use std::time::Duration;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tapehouse_actors::{
-    CommitPolicy, NodeHandle, NodeProgress, NodeSettings, SilverProgress, SilverSettings, StartError, StopReport,
-    TopicProgress, TopicSettings, TopicState,
+    ActivitySettings, CommitPolicy, NodeHandle, NodeProgress, NodeSettings, SilverProgress, SilverSettings, StartError,
+    StopReport, TopicProgress, TopicSettings, TopicState,
 };
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_lake::compaction::CompactionSettings;
 use tapehouse_lake::silver::clean::Rules;
+use tapehouse_lake::silver::{SilverTable, activity};
 use tokio::sync::watch;
 
 use crate::beacon::Beacon;
@@ -46,6 +47,7 @@ pub fn node_settings(config: &Config, topics: &[Topic]) -> Result<NodeSettings, 
         state_dir: config.state_dir.clone(),
         topics: topics.iter().map(topic_settings).collect::<Result<_, _>>()?,
         silver: Vec::new(),
+        activity: None,
         kafka: kafka_settings(config)?,
         registry: registry_settings(config)?,
         lake: lake_settings(config)?,
@@ -105,6 +107,16 @@ pub fn silver_settings(
             })
         })
         .collect()
+}
+
+/// What `silver.trader_activity` is derived from; `None` where none of `tables` is the one of trades.
+pub fn activity_settings(tables: &[SilverSettings], debounce: Duration) -> Option<ActivitySettings> {
+    let has_trades = tables.iter().any(|settings| settings.table == SilverTable::Trades);
+    has_trades.then(|| ActivitySettings {
+        table: activity::TABLE.parse().expect("a name with its namespace"),
+        source: SilverTable::Trades.name().parse().expect("a name with its namespace"),
+        debounce,
+    })
 }
 
 /// Where a node is asked.
@@ -268,7 +280,7 @@ pub fn silver_as_json(table: &SilverProgress) -> Value {
     let rows = &table.rows;
     let quantile = |quantile| table.freshness.quantile_ms(quantile);
     json!({
-        "table": table.table, "source": table.source, "rows": table.table_rows, "commits": table.commits, "input": rows.input,
+        "table": table.table, "source": table.source, "rows": table.table_rows, "derived": table.is_derived, "commits": table.commits, "input": rows.input,
         "written": rows.written, "deduplicated": rows.deduplicated, "dropped": rows.dropped, "quarantined": rows.quarantined,
         "freshness_ms": { "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0) },
     })

@@ -302,5 +302,39 @@ class SilverOracle(unittest.TestCase):
                     self.assertEqual(f"{what}, {reader}" in checks, what in blamed, (checks, rows))
 
 
+class Activity(unittest.TestCase):
+    """silver.trader_activity, made by hand from trades of one trader and hour, and of others."""
+
+    TRADES = pa.schema([("trader_id", pa.string()), ("symbol", pa.string()), ("price", pa.float64()), ("quantity", pa.float64()),
+                        ("trade_timestamp", pa.timestamp("us", "UTC")), ("needs_review", pa.bool_())])
+    ACTIVITY = pa.schema([("trader_id", pa.string()), ("activity_hour", pa.timestamp("us", "UTC")), ("trade_count", pa.int64()),
+                          ("total_volume", pa.float64()), ("total_notional", pa.float64()), ("distinct_symbols", pa.int64()), ("activity_date", pa.date32())])
+    RECEIVED = [("A", "X", 0.1, 1.0, LATE, False), ("A", "X", 0.2, 1.0, LATE, False), ("A", "Y", 0.3, 1.0, LATE + datetime.timedelta(minutes=29), False),
+                ("A", "X", 1.0, 1.0, LATE, True), (None, "X", 1.0, 1.0, LATE, False), ("B", "X", 2.0, 3.0, LATE + datetime.timedelta(minutes=30), False)]
+    HOUR = LATE - datetime.timedelta(minutes=30)
+    RIGHT = [("A", HOUR, 3, 3.0, 0.6, 2, datetime.date(2026, 7, 7)), ("B", HOUR + datetime.timedelta(hours=1), 1, 3.0, 6.0, 1, datetime.date(2026, 7, 8))]
+
+    def judge(self, rows):
+        with tempfile.TemporaryDirectory() as folder:
+            catalog = SqlCatalog("default", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
+            catalog.create_namespace("silver")
+            for name, schema, content in (("silver.trades", self.TRADES, self.RECEIVED), ("silver.trader_activity", self.ACTIVITY, rows)):
+                listed = [dict(zip(schema.names, row, strict=True)) for row in content]
+                catalog.create_table(name, schema).append(pa.Table.from_pylist(listed, schema=schema))
+            done = subprocess.run([sys.executable, os.path.join(HERE, "activity.py"), f"{folder}/catalog.db"], capture_output=True, text=True, check=False)
+            self.assertTrue(done.stdout, done.stderr)
+            return done.returncode, len(json.loads(done.stdout)["violations"])
+
+    def test_what_the_trades_say_passes(self):
+        self.assertEqual(self.judge(self.RIGHT), (0, 0))
+
+    def test_anything_else_is_blamed_by_both_readers(self):
+        first, second = self.RIGHT
+        wrong = [[first], [first, second, second], [second, (*first[:2], 4, *first[3:])], [second, (*first[:4], 0.1 + 0.2 + 0.3, *first[5:])],
+                 [second, (*first[:5], 3, first[6])], [second, (*first[:6], datetime.date(2026, 7, 8))], [*self.RIGHT, ("C", *first[1:])]]
+        for rows in wrong:
+            self.assertEqual(self.judge(rows), (3, 2), rows)
+
+
 if __name__ == "__main__":
     unittest.main()

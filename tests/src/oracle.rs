@@ -164,6 +164,20 @@ impl Site {
         Ok(verdict.answer["tables"].clone())
     }
 
+    /// Asks the oracle whether `silver.trader_activity` is what `silver.trades` says, and demands it; figures by table.
+    ///
+    /// # Errors
+    /// As [`Self::demand_silver`].
+    pub fn demand_activity(&self) -> Result<Value, Error> {
+        let mut oracle = self.tools().python("oracle/activity.py");
+        oracle.arg(self.catalog());
+        let answer = run(oracle)?.expect(&JUDGED)?.json()?;
+        let violations = answer["violations"].clone();
+        let verdict = Verdict::of(answer, &violations);
+        self.holds(&verdict, "oracle, silver.trader_activity:".to_owned())?;
+        Ok(verdict.answer["tables"].clone())
+    }
+
     /// Rows of SQL queries in DuckDB, where `t` is the table.
     ///
     /// # Errors

@@ -126,13 +126,7 @@ impl SilverMerge {
             return Ok(merger);
         };
         let table = self.settings.table.name();
-        let count = |outcome| {
-            self.shared
-                .metrics
-                .compactions
-                .with_label_values(&[table, outcome])
-                .inc()
-        };
+        let count = |outcome| self.shared.metrics.compacted(table, outcome);
         match compactor.take() {
             Ok(Some(compacted)) => {
                 merger = self.commit_compaction(merger, compacted).await?;

@@ -13,6 +13,9 @@ pub struct SilverProgress {
     pub table: String,
     /// The bronze table that it is made from.
     pub source: String,
+    /// Whether it is derived from another silver table, a day at a time, and not merged from bronze: then of `rows` all are 0 but those
+    /// written.
+    pub is_derived: bool,
     /// What the merge is doing.
     pub state: TopicState,
     /// Rows by what became of them, over this process.
@@ -65,6 +68,13 @@ impl SilverCell {
         })))
     }
 
+    /// The cell of a table that is derived from another silver table.
+    pub(crate) fn derived_from(table: &str, source: &str) -> Self {
+        let cell = Self::new(table, source);
+        cell.lock().is_derived = true;
+        cell
+    }
+
     fn lock(&self) -> MutexGuard<'_, SilverProgress> {
         // Every update is a plain assignment, so that a panic between two of them leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -80,6 +90,14 @@ impl SilverCell {
 
     pub(crate) fn set_table_rows(&self, rows: u64) {
         self.lock().table_rows = rows;
+    }
+
+    /// Counts a commit of a derived table.
+    pub(crate) fn derived(&self, rows: u64, at_ms: i64) {
+        let mut progress = self.lock();
+        progress.rows.written += rows;
+        progress.commits += 1;
+        progress.last_commit_ms = Some(at_ms);
     }
 
     pub(crate) fn committed(&self, rows: &SilverRows, at_ms: i64, produced: &ProducedAt) {

@@ -125,6 +125,7 @@ impl Seeding {
                 source: SOURCE.to_owned(),
                 rules: RULES_VERSION,
                 ranges: [(0, Ranges(none.collect()))].into(),
+                decisions: 0..0,
             },
             summary: BTreeMap::from([("tapehouse.seeded".to_owned(), rows.to_string())]),
         };

@@ -1,5 +1,6 @@
 //! Silver tables: one row a key, the latest event, cleaned by rule.
 
+pub mod activity;
 pub mod clean;
 mod columns;
 pub mod explain;

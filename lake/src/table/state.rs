@@ -1,5 +1,6 @@
 //! How far a table has consumed its topic, and whether what it says can be believed.
 
+use tapehouse_core::derive::DerivedState;
 use tapehouse_core::merge::MergeState;
 use tapehouse_core::quarantine::QuarantineState;
 use tapehouse_core::rebuild::StateHints;
@@ -74,7 +75,7 @@ impl LoadedTable {
     /// # Errors
     /// [`StateError`] says what is wrong and the way out.
     pub fn stream_state(&self) -> Result<StreamState, StateError> {
-        self.recorded(StreamState::from_json, |state| state.snapshot)
+        self.recorded(StreamState::from_json, |state| state.snapshot, str::to_owned)
     }
 
     /// The recorded state of a table that is merged from another one, if it can be believed; as [`LoadedTable::stream_state`].
@@ -82,7 +83,15 @@ impl LoadedTable {
     /// # Errors
     /// [`StateError`].
     pub fn merge_state(&self) -> Result<MergeState, StateError> {
-        self.recorded(MergeState::from_json, |state| state.snapshot)
+        self.recorded(MergeState::from_json, |state| state.snapshot, str::to_owned)
+    }
+
+    /// The recorded state of a table that is recomputed a day at a time, if it can be believed; as [`LoadedTable::stream_state`].
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn derived_state(&self) -> Result<DerivedState, StateError> {
+        self.recorded(DerivedState::from_json, |state| state.snapshot, DerivedState::digest)
     }
 
     /// The text of the recorded state as a snapshot `snapshot_id` has to carry it that changes no rows; `None` where there is none. What
@@ -97,7 +106,7 @@ impl LoadedTable {
             return Ok(None);
         }
         let snapshot_of = |state: &State| state.get(SNAPSHOT).and_then(serde_json::Value::as_i64).unwrap_or(-1);
-        let mut state: State = self.recorded(|text| serde_json::from_str(text), snapshot_of)?;
+        let mut state: State = self.recorded(|text| serde_json::from_str(text), snapshot_of, str::to_owned)?;
         state.insert(SNAPSHOT.to_owned(), snapshot_id.into());
         Ok(Some(serde_json::Value::Object(state).to_string()))
     }
@@ -117,13 +126,14 @@ impl LoadedTable {
     /// # Errors
     /// [`StateError`].
     pub fn quarantine_state(&self) -> Result<QuarantineState, StateError> {
-        self.recorded(QuarantineState::from_json, |state| state.snapshot)
+        self.recorded(QuarantineState::from_json, |state| state.snapshot, str::to_owned)
     }
 
     fn recorded<S>(
         &self,
         parse: fn(&str) -> Result<S, serde_json::Error>,
         snapshot_of: fn(&S) -> i64,
+        in_summary: fn(&str) -> String,
     ) -> Result<S, StateError> {
         let table = || self.ident().clone();
         let Some(text) = self.metadata().properties().get(STATE_PROPERTY) else {
@@ -144,7 +154,7 @@ impl LoadedTable {
             .find_map(|snapshot| Some((snapshot, snapshot.summary().additional_properties.get(STATE_PROPERTY)?)));
         match newest_own {
             None if recorded == 0 => Ok(state),
-            Some((own, carried)) if own.snapshot_id() == recorded && carried == text => Ok(state),
+            Some((own, carried)) if own.snapshot_id() == recorded && *carried == in_summary(text) => Ok(state),
             Some((own, _)) if own.snapshot_id() == recorded || recorded == 0 => Err(StateError::Contradicted {
                 table: table(),
                 snapshot: own.snapshot_id(),

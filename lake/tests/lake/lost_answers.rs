@@ -20,7 +20,7 @@ on_each_catalog! {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+pub enum Fault {
     /// The swap happens, the answer is lost.
     LoseAnswer,
     /// The swap does not happen, the answer is lost.
@@ -88,7 +88,7 @@ impl CommitBackend for Faulty {
     }
 }
 
-async fn faulty(rig: &Rig, fault: Fault, times: u32) -> Lake {
+pub async fn faulty(rig: &Rig, fault: Fault, times: u32) -> Lake {
     let backend = Faulty {
         catalog: rig.catalog().await,
         fault,

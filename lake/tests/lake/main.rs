@@ -7,8 +7,10 @@ mod catalogs;
 #[cfg(feature = "chaos")]
 mod chaos;
 mod compaction;
+mod day_versions;
 mod expiry;
 mod lost_answers;
+mod market;
 mod outage;
 mod place;
 mod postgres;
@@ -24,5 +26,6 @@ mod silver_merge;
 mod silver_source;
 mod support;
 mod tiers;
+mod trader_activity;
 mod verify;
 mod verify_silver;

@@ -20,7 +20,7 @@ use tapehouse_lake::commit::{Change, Planned, SnapshotChange};
 use tapehouse_lake::files::{FileEncoder, FileLayout, write_file, write_position_deletes};
 use tapehouse_lake::index::IndexSettings;
 use tapehouse_lake::silver::SilverTable;
-use tapehouse_lake::silver::clean::{RULES_VERSION, Rules, clean};
+use tapehouse_lake::silver::clean::{RULES_VERSION, Rules, Waivers, clean};
 use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, Merger};
 use tapehouse_lake::verify::{SilverReport, verify_silver};
 use tapehouse_lake::{CommitError, Lake, LoadedTable, NewTable, StagedAppend, TableName};
@@ -142,7 +142,7 @@ impl Ground {
             .await
             .unwrap();
         for (offset, rows) in (0..).zip(&self.rows) {
-            let cleaned = clean(SilverTable::Trades, &Rules::default(), rows).unwrap();
+            let cleaned = clean(SilverTable::Trades, &Rules::default(), &Waivers::none(), rows).unwrap();
             let batches = [KeyedRows {
                 rows: &cleaned.rows,
                 keys: &cleaned.keys,
@@ -155,6 +155,7 @@ impl Ground {
                 source: self.bronze.to_string(),
                 rules: RULES_VERSION,
                 ranges: [(0, Ranges([(0, OffsetRange::new(offset, offset + 1))].into()))].into(),
+                decisions: 0..0,
             };
             let staged = merger.stage(plan, encoded, request, BTreeMap::new()).await.unwrap();
             let done = merger.commit(&staged).await.unwrap().unwrap();
@@ -184,7 +185,12 @@ impl Ground {
 
     /// What silver makes of the record at this offset.
     fn cleaned(&self, offset: usize) -> RecordBatch {
-        let cleaned = clean(SilverTable::Trades, &Rules::default(), &self.rows[offset]);
+        let cleaned = clean(
+            SilverTable::Trades,
+            &Rules::default(),
+            &Waivers::none(),
+            &self.rows[offset],
+        );
         cleaned.unwrap().rows
     }
 

@@ -26,6 +26,7 @@ pub mod explain;
 pub mod generate;
 mod key;
 pub mod offsets;
+pub mod partitions;
 pub mod quarantine;
 pub mod rebuild;
 mod repair;

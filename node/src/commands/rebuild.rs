@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 use serde_json::json;
-use tapehouse_actors::{NodeHandle, NodeSettings, SilverProgress, SilverSettings, TopicState};
+use tapehouse_actors::{NodeHandle, NodeSettings, SilverProgress, TopicState};
 use tapehouse_lake::commit::Reset;
 use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::RULES_VERSION;
@@ -121,9 +121,8 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 
 /// A node that has nothing but this table, and a folder of its own: another may be running.
 fn settings(config: &Config, topic: &Topic) -> Result<NodeSettings, Failure> {
-    let silver: Vec<SilverSettings> = silver_settings(std::slice::from_ref(topic))?;
     let mut settings = node_settings(config, &[])?;
-    settings.silver = silver;
+    settings.silver = silver_settings(std::slice::from_ref(topic), settings.compaction.as_ref())?;
     settings.state_dir = config
         .state_dir
         .join("state")

@@ -13,7 +13,9 @@ use crate::config::{Config, ConfigError, Fault, Part, Topic, risks};
 use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_client, registry_failure};
 use crate::console::{Live, OutputFormat, Style, grouped, logs, print, print_json};
 use crate::exit::{Exit, Failure, chain};
-use crate::pipeline::{Pipeline, Servers, TICK, Totals, node_settings, silver_as_json, silver_settings};
+use crate::pipeline::{
+    Pipeline, Servers, TICK, Totals, activity_settings, node_settings, silver_as_json, silver_settings,
+};
 use crate::process::Usage;
 use crate::push::{PushError, Pusher};
 use crate::signals::StopSignals;
@@ -90,6 +92,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     settings.take_over = args.take_over;
     if args.layers.contains(&Layer::Silver) {
         settings.silver = silver_settings(&topics, settings.compaction.as_ref())?;
+        settings.activity = activity_settings(&settings.silver, config.activity_debounce);
     }
     let servers = Servers {
         http: config.http_listen,
@@ -332,6 +335,16 @@ fn show(progress: &NodeProgress, elapsed: Duration, output: OutputFormat) {
 
 fn silver_line(table: &SilverProgress) -> String {
     let rows = &table.rows;
+    if table.is_derived {
+        return format!(
+            "{}: {} rows from {}; {} written, in {} commits",
+            table.table,
+            grouped(table.table_rows),
+            table.source,
+            grouped(rows.written),
+            grouped(table.commits)
+        );
+    }
     format!(
         "{}: {} rows; of {} read, {} written, {} deduplicated, {} dropped, {} quarantined, in {} commits",
         table.table,

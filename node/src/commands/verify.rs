@@ -103,7 +103,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         };
         checks.push(match subject {
             Subject::Silver(kind) => Checked::Silver(Box::new(silver(&lake, kind, &table).await?)),
-            Subject::Bronze(_) if table.merge_state().is_ok() => {
+            Subject::Bronze(_) if is_derived(&table) => {
                 return Err(Failure::failed(format!(
                     "{name} is derived from another table, and not one of those that can be verified"
                 ))
@@ -137,6 +137,11 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     } else {
         Exit::CheckFailed
     })
+}
+
+/// Whether it is made from other tables, or by operators.
+fn is_derived(table: &LoadedTable) -> bool {
+    table.merge_state().is_ok() || table.derived_state().is_ok() || table.quarantine_state().is_ok()
 }
 
 fn no_such_table(name: &TableName) -> Failure {

@@ -161,6 +161,8 @@ pub struct Config {
     pub registry: Option<Registry>,
     /// Catalog and warehouse.
     pub lake: Option<Lake>,
+    /// How long after its first touch a day of `silver.trader_activity` is computed.
+    pub activity_debounce: Duration,
     /// Longest age of a commit's oldest record.
     pub commit_max_age: Duration,
     /// Bytes of records in a commit.

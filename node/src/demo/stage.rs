@@ -22,12 +22,14 @@ use crate::check::{Deep, TableCheck, check};
 use crate::config::Topic;
 use crate::connect::{lake_failure, registry_failure};
 use crate::exit::Failure;
-use crate::pipeline::{Pipeline, Servers, TICK, Totals, silver_settings, topic_settings};
+use crate::pipeline::{Pipeline, Servers, TICK, Totals, activity_settings, silver_settings, topic_settings};
 use crate::view::table_name;
 
 const PARTITIONS: i32 = 4;
 /// The node has this long to catch up with the stopped generator.
 const CATCH_UP: Duration = Duration::from_secs(60);
+/// Short, so that a demo of half a minute shows activity meanwhile.
+const ACTIVITY_DEBOUNCE: Duration = Duration::from_secs(5);
 const MEMORY_BUDGET_BYTES: u64 = 256 << 20;
 
 /// What is to be shown.
@@ -84,15 +86,17 @@ impl Stage {
         let registry_settings = RegistrySettings::new(&registry.url()).map_err(|error| registry_failure(&error))?;
         let client = RegistryClient::new(registry_settings.clone()).map_err(|error| registry_failure(&error))?;
         let kafka = KafkaSettings::new(broker.bootstrap_servers());
+        let silver = match options.has_silver {
+            true => silver_settings(&topics, Some(&CompactionSettings::default()))?,
+            false => Vec::new(),
+        };
         let settings = NodeSettings {
             cluster: "demo".to_owned(),
             node: "demo-1".to_owned(),
             state_dir: place.state_dir(),
             topics: topics.iter().map(topic_settings).collect::<Result<_, _>>()?,
-            silver: match options.has_silver {
-                true => silver_settings(&topics, Some(&CompactionSettings::default()))?,
-                false => Vec::new(),
-            },
+            activity: activity_settings(&silver, ACTIVITY_DEBOUNCE),
+            silver,
             kafka: kafka.clone(),
             registry: registry_settings,
             lake: lake_settings(&place),

@@ -139,6 +139,9 @@ fn named(check: &TableCheck) -> Vec<String> {
 
 /// Where the numbers of a silver table do not add up: each row of bronze is written, a loser, dropped or quarantined.
 fn unaccounted(table: &SilverProgress, progress: &NodeProgress) -> Option<String> {
+    if table.is_derived {
+        return None;
+    }
     let rows = &table.rows;
     let told = rows.written + rows.deduplicated + rows.dropped + rows.quarantined;
     let source = progress.topics.iter().find(|topic| topic.table == table.source);
@@ -159,6 +162,15 @@ fn as_line(table: &SilverProgress) -> String {
             .quantile_ms(quantile)
             .map_or("-".to_owned(), |delay_ms| format!("{delay_ms} ms"))
     };
+    if table.is_derived {
+        return format!(
+            "silver        {}: {} rows from {}, in {} commits",
+            table.table.trim_start_matches("silver."),
+            grouped(table.table_rows),
+            table.source,
+            grouped(table.commits)
+        );
+    }
     format!(
         "silver        {}: {} keys; {} deduplicated, {} dropped, {} quarantined; freshness p50 {}, p99 {}",
         table.table.trim_start_matches("silver."),

@@ -184,12 +184,13 @@ fn another_client_is_answered_within_limits() {
 
 /// Pages of one table each list what one large page lists.
 /// The tables of a demo.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "bronze.raw_marketdata",
     "bronze.raw_orderbook",
     "bronze.raw_trades",
     "silver.market_data",
     "silver.orderbook_snapshots",
+    "silver.trader_activity",
     "silver.trades",
 ];
 

@@ -29,5 +29,6 @@ mod silver_eyes;
 mod status;
 mod support;
 mod topics;
+mod trader_activity;
 mod transactions;
 mod volume;

@@ -10,7 +10,7 @@ use crate::support::{PATIENCE, await_rows, equal, with};
 const TRADES: u64 = 60_000;
 
 /// Three topics of market data under names of this test's own, and their silver tables.
-fn market(servers: &Servers, folder: &Path, prefix: &str) -> Result<Site, Error> {
+pub fn market(servers: &Servers, folder: &Path, prefix: &str) -> Result<Site, Error> {
     let topic = |name: &str, table: &str, silver: &str, own_time: &str| {
         format!(
             "[[topics]]\ntopic = \"{prefix}.{name}\"\ntable = \"bronze.{table}\"\nsilver = \"silver.{silver}\"\n\
@@ -54,7 +54,7 @@ fn generate(servers: &Servers, site: &Site, seed: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn both_layers(for_ever: bool) -> NodeOptions {
+pub fn both_layers(for_ever: bool) -> NodeOptions {
     NodeOptions {
         for_ever,
         arguments: ["--layers", "bronze,silver"].map(str::to_owned).into(),
@@ -63,13 +63,13 @@ fn both_layers(for_ever: bool) -> NodeOptions {
 }
 
 /// All that is there, in both layers; what the run says of silver.
-fn catch_up(site: &Site, name: &str) -> Result<Value, Error> {
+pub fn catch_up(site: &Site, name: &str) -> Result<Value, Error> {
     let mut node = Node::start(site, name, &both_layers(false))?;
     node.wait_for_code(0, 2 * PATIENCE)?;
     Ok(node.json()?["silver"].clone())
 }
 
-fn figure(silver: &Value, table: &str, name: &str) -> Option<u64> {
+pub fn figure(silver: &Value, table: &str, name: &str) -> Option<u64> {
     let mut tables = silver.as_array()?.iter();
     tables.find(|found| found["table"] == table)?[name].as_u64()
 }

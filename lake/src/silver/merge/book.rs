@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use iceberg::spec::{DataFile, Literal, PrimitiveLiteral};
+use iceberg::spec::DataFile;
 use roaring::RoaringBitmap;
 
+use crate::days::partition_date;
 use crate::index::Location;
 
 /// A data file as the table has it.
@@ -19,12 +20,9 @@ pub(super) struct BookedFile {
 }
 
 impl BookedFile {
-    /// The date that its rows are of, in days since 1970-01-01: the one partition value.
+    /// The date that its rows are of, in days since 1970-01-01.
     pub(super) fn date(&self) -> Option<i32> {
-        match self.file.partition().fields().first()? {
-            Some(Literal::Primitive(PrimitiveLiteral::Int(days))) => Some(*days),
-            _ => None,
-        }
+        partition_date(&self.file)
     }
 
     /// Rows that are not deleted.

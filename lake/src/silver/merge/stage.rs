@@ -1,6 +1,6 @@
 //! From a plan to a commit: files, deletes, the snapshot, and then the index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iceberg::spec::DataFile;
 use roaring::RoaringBitmap;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::book::BookedFile;
 use super::{KeyedRows, MergeError, Merger, Plan};
 use crate::commit::{CommitOutcome, Committed, FileDeletes, NotMerged, RowDelta};
+use crate::days::{DAYS_KEY, days_text, partition_date};
 use crate::files::{EncodedFile, FileEncoder, write_file_in, write_position_deletes};
 use crate::index::{Entry, Location};
 
@@ -21,6 +22,7 @@ pub struct Staged {
     delta: RowDelta,
     /// Deleted rows of each data file that has new ones, with those of before; in the order of the delta's deletes.
     deleted: Vec<(u32, RoaringBitmap)>,
+    touched_days: BTreeSet<i32>,
 }
 
 impl Staged {
@@ -32,6 +34,11 @@ impl Staged {
     /// What is committed.
     pub fn delta(&self) -> &RowDelta {
         &self.delta
+    }
+
+    /// Days that get rows or lose rows, since 1970-01-01: of a row that moves both.
+    pub fn touched_days(&self) -> &BTreeSet<i32> {
+        &self.touched_days
     }
 
     /// What the merge changes.
@@ -78,7 +85,7 @@ impl Merger {
         plan: Plan,
         encoded: Vec<EncodedFile>,
         request: MergeRequest,
-        summary: BTreeMap<String, String>,
+        mut summary: BTreeMap<String, String>,
     ) -> Result<Staged, MergeError> {
         let metadata = self.table().metadata();
         let (location, spec_id) = (metadata.location(), metadata.default_partition_spec_id());
@@ -87,9 +94,11 @@ impl Merger {
         for file in encoded {
             added.push(write_file_in(&batch, location, spec_id, file).await?);
         }
+        let mut touched_days: BTreeSet<i32> = plan.files.iter().map(|file| file.date).collect();
         let (mut deletes, mut deleted) = (Vec::new(), Vec::new());
         for (&number, positions) in &plan.deletes {
             let booked = self.book.file(number);
+            touched_days.extend(partition_date(&booked.file));
             let all = &booked.deleted | positions;
             let rows: Vec<i64> = all.iter().map(i64::from).collect();
             deletes.push(FileDeletes {
@@ -101,6 +110,7 @@ impl Merger {
         }
         batch.finish().await?;
         failpoint::reach("after_merge_stage");
+        summary.insert(DAYS_KEY.to_owned(), days_text(&touched_days));
         let delta = RowDelta {
             commit_id: Uuid::new_v4(),
             base: metadata.current_snapshot_id(),
@@ -110,7 +120,12 @@ impl Merger {
             request,
             summary,
         };
-        Ok(Staged { plan, delta, deleted })
+        Ok(Staged {
+            plan,
+            delta,
+            deleted,
+            touched_days,
+        })
     }
 
     /// Commits a merge; `None` when the table had all of it before. After an error it is open whether it is in the table: call again

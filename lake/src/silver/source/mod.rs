@@ -14,6 +14,7 @@
 
 mod bounds;
 pub(crate) mod columns;
+mod day;
 pub(crate) mod deletes;
 mod error;
 mod extents;
@@ -23,6 +24,7 @@ mod rows;
 mod select;
 mod wanted;
 
+pub use day::DayRows;
 pub use error::SourceError;
 pub(crate) use extents::ExtentsCache;
 pub use offsets::bronze_offsets;

@@ -16,6 +16,7 @@ use super::error::SourceError;
 use super::extents::extents_of;
 use super::wanted::Wanted;
 use crate::commit::referenced_data_file;
+use crate::days::partition_date;
 use crate::lake::Lake;
 use crate::table::LoadedTable;
 
@@ -78,12 +79,49 @@ pub(super) async fn select(
     }
     let order = |candidate: &Candidate| (candidate.file.sequence_number(), candidate.file.file_path().to_owned());
     selection.candidates.sort_by_cached_key(order);
+    assign_deletes(lake, io, table, seen, &mut selection.candidates).await?;
+    Ok(selection)
+}
+
+/// The live files of one day of `table`, which is partitioned by a date, in ascending order of data sequence numbers.
+pub(super) async fn of_day(
+    lake: &Lake,
+    io: &FileIO,
+    table: &LoadedTable,
+    date: i32,
+) -> Result<Vec<Candidate>, SourceError> {
+    let manifests = table.manifests(io).await?;
+    let mut candidates = Vec::new();
+    for manifest in of_content(&manifests, ManifestContentType::Data) {
+        let loaded = lake.manifest(io, manifest).await?;
+        let of_day = live(&loaded).filter(|entry| partition_date(entry.data_file()) == Some(date));
+        candidates.extend(of_day.map(|entry| Candidate {
+            file: Arc::clone(entry),
+            deletes: Vec::new(),
+        }));
+    }
+    candidates.sort_by_cached_key(|candidate| {
+        let file = &candidate.file;
+        (file.sequence_number(), file.file_path().to_owned())
+    });
+    assign_deletes(lake, io, table, None, &mut candidates).await?;
+    Ok(candidates)
+}
+
+/// Notes with each candidate the deletes that apply to it. What is not newer than `seen` applies to none of them.
+async fn assign_deletes(
+    lake: &Lake,
+    io: &FileIO,
+    table: &LoadedTable,
+    seen: Option<i64>,
+    candidates: &mut [Candidate],
+) -> Result<(), SourceError> {
     let mut deletes = Deletes {
         table,
-        places: selection.places(),
-        candidates: &mut selection.candidates,
+        places: places(candidates),
+        candidates,
     };
-    for manifest in of_content(&manifests, ManifestContentType::Deletes) {
+    for manifest in of_content(&table.manifests(io).await?, ManifestContentType::Deletes) {
         // Deletes apply to files of their own sequence number and lower ones.
         if is_behind(Some(manifest.sequence_number), seen) || deletes.candidates.is_empty() {
             continue;
@@ -92,7 +130,15 @@ pub(super) async fn select(
             deletes.assign(entry)?;
         }
     }
-    Ok(selection)
+    Ok(())
+}
+
+/// Where each candidate is, by its location.
+fn places(candidates: &[Candidate]) -> HashMap<String, usize> {
+    let places = candidates.iter().enumerate();
+    places
+        .map(|(place, candidate)| (candidate.file.file_path().to_owned(), place))
+        .collect()
 }
 
 impl Selection {
@@ -115,14 +161,6 @@ impl Selection {
             .retain(|_| extents.next().is_none_or(|extents| wanted.meets_extents(extents)));
         self.files_looked_into = looked_into;
         Ok(())
-    }
-
-    /// Where each candidate is, by its location.
-    fn places(&self) -> HashMap<String, usize> {
-        let places = self.candidates.iter().enumerate();
-        places
-            .map(|(place, candidate)| (candidate.file.file_path().to_owned(), place))
-            .collect()
     }
 }
 
