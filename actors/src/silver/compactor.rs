@@ -11,8 +11,9 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::batch::summary_of;
 use super::failure::SilverFailure;
+use super::one_merge::Attempt;
 use crate::pool::JobPanicked;
-use crate::silver_merge::{Attempt, SilverMerge};
+use crate::silver_merge::SilverMerge;
 
 /// After a compaction failed.
 const REST: Duration = Duration::from_secs(30);

@@ -1,9 +1,10 @@
 //! Merging by key: whatever the order of events, the cuts and the restarts, the table is the fold of its input, in any engine.
 
+mod compactions;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use arrow_array::{Date32Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use iceberg::arrow::schema_to_arrow_schema;
@@ -14,14 +15,14 @@ use serde_json::Value;
 use tapehouse_core::merge::{MergeRequest, MergeState};
 use tapehouse_core::offsets::{OffsetRange, Ranges};
 use tapehouse_lake::commit::{CommitOutcome, Committed};
-use tapehouse_lake::compaction::plan::CompactionSettings;
 use tapehouse_lake::index::{IndexSettings, Order};
-use tapehouse_lake::silver::merge::{Compacted, KeyedRows, KeyedTable, MergeError, Merger};
+use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, MergeError, Merger};
 use tapehouse_lake::silver::{SilverTable, keys, orders};
 use tapehouse_lake::{Lake, NewTable};
 
 use crate::place::{Kind, Place, on_each_catalog};
 use crate::support::{python, run_readers};
+use compactions::Compactions;
 
 on_each_catalog! {
     any_stream_becomes_its_fold_in_any_engine,
@@ -228,26 +229,6 @@ async fn merge_until(
     })
 }
 
-/// Compacts whatever can be.
-const SMALL: CompactionSettings = CompactionSettings {
-    fan_in: 2,
-    target_bytes: 1 << 20,
-    small_rows: 8,
-    max_deleted_share: 0.3,
-};
-
-async fn commit_compaction(merger: &mut Merger, compacted: Compacted, late_deletes: &mut usize) -> Committed {
-    let (rows, files) = (merger.live_rows(), merger.data_files());
-    let staged = merger.stage_compaction(compacted, BTreeMap::new()).await.unwrap();
-    let (inputs, outputs) = (staged.inputs(), staged.outputs());
-    *late_deletes += usize::from(staged.has_deletes());
-    let committed = merger.commit_compaction(&staged).await.unwrap();
-    merger.follow_compaction(staged, &committed).unwrap();
-    assert_eq!(merger.live_rows(), rows);
-    assert_eq!(merger.data_files(), files - inputs + outputs);
-    committed
-}
-
 /// What the table must be: of each key the latest event.
 #[derive(Default)]
 struct Fold(BTreeMap<u32, Event>);
@@ -285,8 +266,7 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
     };
     let (mut fold, mut expected) = (Fold::default(), BTreeMap::new());
     let mut merger = open(&place, &lake, index.path()).await;
-    // Files compacted some rounds ago: meanwhile rows of them were deleted.
-    let (mut compacted, mut compactions, mut late_deletes) = (None, 0, 0);
+    let mut compactions = Compactions::default();
     let (mut input, mut accounted, mut crashes) = (0, 0, [0, 0]);
     for round in 0..30 {
         let (batches, ranges) = stream.take();
@@ -300,7 +280,7 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
         let mut merged = merge_until(&mut merger, &batches, &ranges, end).await.unwrap();
         if end != End::Followed {
             crashes[end as usize - 1] += 1;
-            compacted = None;
+            compactions.pending = None;
             merger = open(&place, &Lake::open(place.settings.clone()).await.unwrap(), index.path()).await;
         }
         if end == End::Staged {
@@ -316,20 +296,11 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
             let again = merge(&mut merger, &batches, &ranges).await.unwrap();
             assert!(again.committed.is_none() && again.written == 0, "{again:?}");
         }
-        if round % 3 == 2
-            && let Some(compacted) = compacted.take()
-        {
-            let committed = commit_compaction(&mut merger, compacted, &mut late_deletes).await;
+        if let Some(committed) = compactions.turn(&mut merger, round).await {
             expected.insert(committed.sequence_number, fold.as_json());
-            compactions += 1;
-        }
-        if compacted.is_none()
-            && let Some(compaction) = merger.plan_compaction(&SMALL)
-        {
-            compacted = compaction.run(&AtomicBool::new(false)).await.unwrap();
         }
         if round % 10 == 9 {
-            compacted = None;
+            compactions.pending = None;
             let other = Lake::open(place.settings.clone()).await.unwrap();
             merger = open(&place, &other, index.path()).await;
             assert_eq!(merger.live_rows(), fold.0.len() as u64, "opened after round {round}");
@@ -337,13 +308,18 @@ async fn any_stream_becomes_its_fold_in_any_engine(kind: Kind) {
     }
     assert_eq!(input, accounted, "written and deduplicated");
     assert!(
-        compactions >= 5 && late_deletes >= 3,
-        "{compactions} compactions, {late_deletes} with later deletes"
+        compactions.committed >= 4 && compactions.with_late_deletes >= 1,
+        "{compactions:?}"
     );
     assert!(crashes.iter().all(|crashes| *crashes > 0), "{crashes:?}");
+    assert_each_snapshot(&python, &place, &expected);
+}
+
+/// Each snapshot is what was expected of it, in other engines.
+fn assert_each_snapshot(python: &Path, place: &Place, expected: &BTreeMap<i64, Value>) {
     let name = place.ident.to_string();
     let read = run_readers(
-        &python,
+        python,
         &[
             "read_all",
             &place.settings.catalog.uri,

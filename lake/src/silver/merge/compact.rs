@@ -5,10 +5,7 @@
 //! rows are by now ([`FileBook::resolve`](super::book::FileBook::resolve)) until all of it has been swept once.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow_array::RecordBatch;
-use arrow_select::concat::concat_batches;
 use iceberg::spec::DataFile;
 use roaring::RoaringBitmap;
 use tapehouse_core::failpoint;
@@ -18,14 +15,10 @@ use super::book::{BookedFile, Moved};
 use super::{MergeError, Merger};
 use crate::commit::{CommitOutcome, Committed, FileDeletes, Rewrite, Rewritten};
 use crate::compaction::plan::{Candidate, CompactionSettings, plan};
-use crate::error::LakeError;
-use crate::files::{FileEncoder, FileLayout, LiveRows, write_file_in, write_position_deletes};
+use crate::files::{FileLayout, write_position_deletes};
 use crate::lake::Lake;
-use crate::storage::Batch;
 use crate::table::LoadedTable;
 
-/// Rows that are encoded at once: what a file's encodings are chosen by.
-const ROWS_AT_ONCE: usize = 65_536;
 /// Rows that one compaction reads at most, if it reads more than one group: merges wait for none of it, but shutdown does.
 const MAX_ROWS: u64 = 4_000_000;
 /// Files that it reads at most.
@@ -36,33 +29,33 @@ const ROWS_PER_MOVED: u64 = 1_000;
 
 /// A data file that is compacted.
 #[derive(Clone, Debug)]
-struct Input {
+pub(super) struct Input {
     number: u32,
-    file: DataFile,
+    pub(super) file: DataFile,
     /// Rows that are not in the output.
-    gone: RoaringBitmap,
+    pub(super) gone: RoaringBitmap,
 }
 
 /// Files of one day that become one.
 #[derive(Clone, Debug)]
-struct Group {
-    date: i32,
-    inputs: Vec<Input>,
+pub(super) struct Group {
+    pub(super) date: i32,
+    pub(super) inputs: Vec<Input>,
 }
 
 /// Files that are worth compacting, as they were when this was planned.
 #[derive(Debug)]
 pub struct Compaction {
-    lake: Lake,
-    table: LoadedTable,
-    layout: FileLayout,
-    groups: Vec<Group>,
+    pub(super) lake: Lake,
+    pub(super) table: LoadedTable,
+    pub(super) layout: FileLayout,
+    pub(super) groups: Vec<Group>,
 }
 
 /// Compacted files, durable and in no snapshot yet.
 #[derive(Debug)]
 pub struct Compacted {
-    groups: Vec<(Group, Option<DataFile>)>,
+    pub(super) groups: Vec<(Group, Option<DataFile>)>,
 }
 
 /// Where the rows of one group are to be.
@@ -292,7 +285,7 @@ impl Merger {
 }
 
 impl Input {
-    fn live_rows(&self) -> u32 {
+    pub(super) fn live_rows(&self) -> u32 {
         let live = self.file.record_count().saturating_sub(self.gone.len());
         u32::try_from(live).unwrap_or(u32::MAX)
     }
@@ -303,121 +296,5 @@ impl Input {
             base,
             gone: self.gone.clone(),
         }
-    }
-}
-
-impl Compaction {
-    /// Data files that are read.
-    pub fn inputs(&self) -> usize {
-        self.groups.iter().map(|group| group.inputs.len()).sum()
-    }
-
-    /// Rows that are read.
-    pub fn rows(&self) -> u64 {
-        let inputs = self.groups.iter().flat_map(|group| &group.inputs);
-        inputs.map(|input| u64::from(input.live_rows())).sum()
-    }
-
-    /// Reads the inputs and writes the outputs; `None` when `stop` was set meanwhile. Decodes and encodes: call it from a thread for CPU
-    /// work, with `Handle::block_on`. Holds one encoded file.
-    ///
-    /// # Errors
-    /// When a file cannot be read or written. What was written then is in no snapshot; orphan removal finds it.
-    pub async fn run(self, stop: &AtomicBool) -> Result<Option<Compacted>, MergeError> {
-        let batch = self.lake.warehouse().batch(self.table.metadata().location());
-        let mut groups = Vec::with_capacity(self.groups.len());
-        for group in &self.groups {
-            match self.rewrite(&batch, group, stop).await? {
-                Some(output) => groups.push((group.clone(), output)),
-                None => return Ok(None),
-            }
-        }
-        batch.finish().await?;
-        Ok(Some(Compacted { groups }))
-    }
-
-    /// The one file that a group becomes, `Some(None)` where no row is left of it; `None` when stopped.
-    async fn rewrite(
-        &self,
-        batch: &Batch,
-        group: &Group,
-        stop: &AtomicBool,
-    ) -> Result<Option<Option<DataFile>>, MergeError> {
-        let metadata = self.table.metadata();
-        let (location, spec_id) = (metadata.location(), metadata.default_partition_spec_id());
-        let io = self.lake.io_of(&self.table);
-        let mut output = Encoding::new(&self.layout, group.date);
-        for input in &group.inputs {
-            let mut live = LiveRows::open(&io, &input.file, &self.layout, &input.gone).await?;
-            let before = output.rows;
-            while let Some(rows) = live.next().await? {
-                if stop.load(Ordering::Relaxed) {
-                    return Ok(None);
-                }
-                output.push(rows)?;
-            }
-            let (found, expected) = (output.rows - before, u64::from(input.live_rows()));
-            if found != expected {
-                let path = input.file.file_path();
-                let reason = format!("{path} has {found} rows that are not deleted, the table says {expected}");
-                let table = self.table.ident().clone();
-                return Err(LakeError::Unusable { table, reason }.into());
-            }
-        }
-        Ok(Some(match output.finish()? {
-            Some(encoder) => Some(write_file_in(batch, location, spec_id, encoder.finish()?).await?),
-            None => None,
-        }))
-    }
-}
-
-/// An output while it is written. Rows are gathered first, so that what they are like decides how they are encoded.
-struct Encoding<'a> {
-    layout: &'a FileLayout,
-    date: i32,
-    encoder: Option<FileEncoder>,
-    gathered: Vec<RecordBatch>,
-    gathered_rows: usize,
-    rows: u64,
-}
-
-impl<'a> Encoding<'a> {
-    fn new(layout: &'a FileLayout, date: i32) -> Self {
-        Self {
-            layout,
-            date,
-            encoder: None,
-            gathered: Vec::new(),
-            gathered_rows: 0,
-            rows: 0,
-        }
-    }
-
-    fn push(&mut self, rows: RecordBatch) -> Result<(), MergeError> {
-        self.rows += rows.num_rows() as u64;
-        self.gathered_rows += rows.num_rows();
-        self.gathered.push(rows);
-        match self.gathered_rows >= ROWS_AT_ONCE {
-            true => self.encode(),
-            false => Ok(()),
-        }
-    }
-
-    fn encode(&mut self) -> Result<(), MergeError> {
-        if self.gathered_rows == 0 {
-            return Ok(());
-        }
-        let rows = concat_batches(self.layout.arrow(), &std::mem::take(&mut self.gathered))?;
-        self.gathered_rows = 0;
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            None => self.encoder.insert(FileEncoder::open(self.layout, self.date, &rows)?),
-        };
-        Ok(encoder.push(&rows)?)
-    }
-
-    fn finish(mut self) -> Result<Option<FileEncoder>, MergeError> {
-        self.encode()?;
-        Ok(self.encoder)
     }
 }

@@ -7,6 +7,7 @@
 
 mod book;
 mod compact;
+mod compacting;
 mod open;
 mod plan;
 mod stage;
