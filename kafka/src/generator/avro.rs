@@ -74,7 +74,11 @@ pub(super) struct TradeTexts<'a> {
 pub(super) fn trade(out: &mut Vec<u8>, trade: &Trade, texts: &TradeTexts<'_>) {
     optional_string(out, texts.trade_id);
     optional_string(out, (!trade.nulls.symbol).then_some(texts.symbol));
-    optional_double(out, (!trade.nulls.price).then(|| price(trade.price_ticks)));
+    let ticks = match trade.nulls.negative_price {
+        true => -trade.price_ticks,
+        false => trade.price_ticks,
+    };
+    optional_double(out, (!trade.nulls.price).then(|| price(ticks)));
     optional_double(out, (!trade.nulls.quantity).then_some(f64::from(trade.quantity)));
     string(out, if trade.is_buy { "BUY" } else { "SELL" });
     string(out, texts.trader_id);

@@ -143,7 +143,7 @@ impl Generator {
             Fate::New => {}
         }
         let nulls = self.draw_nulls();
-        let moves_market = !nulls.symbol && !nulls.price;
+        let moves_market = !nulls.symbol && !nulls.price && !nulls.negative_price;
         let mut trade = self.new_trade(event_us, nulls, moves_market);
         if moves_market {
             let quantity = if nulls.quantity { 0 } else { trade.quantity };
@@ -175,12 +175,14 @@ impl Generator {
             symbol: chance(self.options.null_symbols, rng),
             price: chance(self.options.null_prices, rng),
             quantity: chance(self.options.null_quantities, rng),
+            negative_price: chance(self.options.negative_prices, rng),
         };
         let stats = &mut self.stats.trades;
         stats.null_ids += u64::from(nulls.id);
         stats.null_symbols += u64::from(nulls.symbol);
         stats.null_prices += u64::from(nulls.price);
         stats.null_quantities += u64::from(nulls.quantity);
+        stats.negative_prices += u64::from(nulls.negative_price && !nulls.price);
         nulls
     }
 
@@ -223,6 +225,7 @@ impl Generator {
             let is_up = rng.random::<bool>() || trade.price_ticks <= 2 * by_ticks;
             trade.price_ticks += if is_up { by_ticks } else { -by_ticks };
             trade.event_us = event_us;
+            trade.nulls.negative_price = false;
             is_moved = chance(moves, rng) && trade.move_day(first_us, rng);
         });
         self.stats.trades.moved += u64::from(is_moved);

@@ -61,6 +61,8 @@ impl Kept {
                 symbol: is_set(1),
                 price: is_set(2),
                 quantity: is_set(3),
+                // Only what corrects it is made of this.
+                negative_price: false,
             },
             price_ticks: i64::from(self.price_ticks),
             quantity: self.quantity,

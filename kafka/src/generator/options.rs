@@ -76,6 +76,8 @@ pub struct GeneratorOptions {
     pub null_symbols: f64,
     /// Trades without price.
     pub null_prices: f64,
+    /// Trades whose price is below 0, which nobody paid. A correction says the right one.
+    pub negative_prices: f64,
     /// Trades without quantity, bars without volume.
     pub null_quantities: f64,
     /// Records that cannot be decoded, all topics, of `bad_kinds` in equal parts.
@@ -102,6 +104,7 @@ impl Default for GeneratorOptions {
             null_ids: 0.0,
             null_symbols: 0.0,
             null_prices: 0.0,
+            negative_prices: 0.0,
             null_quantities: 0.0,
             bad_records: 0.0,
             bad_kinds: vec![
@@ -135,6 +138,7 @@ impl GeneratorOptions {
             null_ids: 0.000_5,
             null_symbols: 0.000_5,
             null_prices: 0.000_5,
+            negative_prices: 0.000_2,
             null_quantities: 0.000_5,
             bad_records: 0.000_5,
             ..Self::default()
@@ -168,6 +172,7 @@ impl GeneratorOptions {
             ("null_ids", self.null_ids),
             ("null_symbols", self.null_symbols),
             ("null_prices", self.null_prices),
+            ("negative_prices", self.negative_prices),
             ("null_quantities", self.null_quantities),
             ("bad_records", self.bad_records),
         ] {

@@ -24,6 +24,8 @@ pub struct TopicStats {
     pub null_symbols: u64,
     /// New records without price.
     pub null_prices: u64,
+    /// Trades with a price below 0.
+    pub negative_prices: u64,
     /// New records without quantity or volume.
     pub null_quantities: u64,
     /// Bars of closed minutes that nobody asked for in time: at most 65,536 wait.

@@ -3,13 +3,15 @@
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-/// Fields that are to be null.
+/// What is wrong with fields: null, most of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Nulls {
     pub id: bool,
     pub symbol: bool,
     pub price: bool,
     pub quantity: bool,
+    /// The price is below 0, where it is not null.
+    pub negative_price: bool,
 }
 
 /// A moved trade goes so many days at most.

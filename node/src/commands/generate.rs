@@ -103,6 +103,9 @@ struct Feed {
     /// Trades without price
     #[arg(long, value_name = "FRACTION")]
     null_prices: Option<f64>,
+    /// Trades whose price is below 0, until a correction says the right one
+    #[arg(long, value_name = "FRACTION")]
+    negative_prices: Option<f64>,
     /// Trades without quantity, bars without volume
     #[arg(long, value_name = "FRACTION")]
     null_quantities: Option<f64>,
@@ -158,6 +161,7 @@ impl Feed {
             null_ids: self.null_ids.unwrap_or(base.null_ids),
             null_symbols: self.null_symbols.unwrap_or(base.null_symbols),
             null_prices: self.null_prices.unwrap_or(base.null_prices),
+            negative_prices: self.negative_prices.unwrap_or(base.negative_prices),
             null_quantities: self.null_quantities.unwrap_or(base.null_quantities),
             bad_records: self.bad_records.unwrap_or(base.bad_records),
             ..base

@@ -123,6 +123,8 @@ impl<'a> Performance<'a> {
         match self.case.without {
             // A first merge has no deletes, of which a check of its own would say that they do not fit any more.
             Some("merge_base") => 1,
+            // Files are compacted once there are eight of a day.
+            _ if matches!(self.case.act, Act::KillAt(point) if point.starts_with("compaction")) => 1,
             // Many commits of bronze become one of silver, the more the slower the machine.
             _ if self.case.source == Source::Silver => self.rng.random_range(1..=3),
             _ => self.rng.random_range(1..=6),

@@ -86,6 +86,8 @@ impl Filling<'_> {
             "0.02",
             "--null-ids",
             "0.005",
+            "--negative-prices",
+            "0.005",
         ];
         let nulls = [
             "--null-prices",

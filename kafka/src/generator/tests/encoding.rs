@@ -37,6 +37,7 @@ fn every_field_of_a_trade() {
         symbol: true,
         price: true,
         quantity: true,
+        negative_price: false,
     };
     let bare = Trade {
         nulls: all_null,

@@ -64,6 +64,7 @@ fn nulls_come_in_measure_and_take_the_key_with_them() {
         null_ids: 0.01,
         null_symbols: 0.02,
         null_prices: 0.03,
+        negative_prices: 0.01,
         null_quantities: 0.04,
         ..GeneratorOptions::default()
     };
@@ -84,6 +85,13 @@ fn nulls_come_in_measure_and_take_the_key_with_them() {
             "{column}: {nulls}"
         );
     }
+    let negative = doubles(&batch, "price")
+        .into_iter()
+        .flatten()
+        .filter(|price| *price < 0.0)
+        .count() as u64;
+    assert_eq!(negative, stats.negative_prices);
+    assert!((400..=600).contains(&negative), "{negative}");
     for (record, id) in raw.iter().zip(strings(&batch, "trade_id")) {
         assert_eq!(record.key, id.map(str::as_bytes));
     }
