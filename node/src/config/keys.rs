@@ -184,7 +184,7 @@ pub const KEYS: &[Key] = &[
     Key::new("commit.max_age_ms", Node, Integer { min: 10, max: 60_000 }, "500", "A commit is cut when its oldest record is this old, in ms").default("500"),
     Key::new("commit.max_bytes", Node, Integer { min: 1 << 16, max: 1 << 34 }, "268435456", "A commit is cut at this many bytes of records").default("268435456"),
     Key::new("commit.max_rows", Node, Integer { min: 1, max: 1 << 40 }, "1000000", "A commit is cut at this many rows; not set: no such limit"),
-    Key::new("compaction.enabled", Node, Bool, "false", "Whether small files of bronze tables become larger ones while they are written").default("true"),
+    Key::new("compaction.enabled", Node, Bool, "false", "Whether small files become larger ones while tables are written").default("true"),
     Key::new("compaction.target_mb", Node, Integer { min: 16, max: 1024 }, "128", "Size up to which files are made, in MiB").default("256"),
     Key::new("silver.activity_debounce_ms", Node, Integer { min: 100, max: 3_600_000 }, "60000", "silver.trader_activity: a touched day is computed so long after the first touch, in ms").default("60000"),
     Key::new("http.listen", Node, Listen, "\"127.0.0.1:9464\"", "Address of /metrics, /healthz and /readyz").default("127.0.0.1:9464"),
