@@ -13,6 +13,9 @@ use crate::connect::{kafka_settings, lake_failure, lake_settings, verify_failure
 use crate::console::{Align, Live, OutputFormat, Style, Table, grouped, print, print_json};
 use crate::exit::{Exit, Failure};
 
+/// A silver table is read so often at most.
+const MAX_LOOKS: usize = 3;
+
 const EXAMPLES: &str = "\
 Examples:
   tapehouse verify                               every record of the covered ranges once? from the tables alone
@@ -151,7 +154,43 @@ fn no_such_table(name: &TableName) -> Failure {
 }
 
 /// Checks a silver table against the bronze table that it records to be made from.
+///
+/// A busy table goes on while it is read: where the snapshots that were read are no longer retained, files of theirs may be gone, and what was
+/// found is worth nothing. Then it is read again.
 async fn silver(lake: &Lake, kind: SilverTable, table: &LoadedTable) -> Result<SilverReport, Failure> {
+    let mut report = silver_once(lake, kind, table).await?;
+    for _ in 1..MAX_LOOKS {
+        if report.violations.is_empty() || is_retained(lake, &report).await? {
+            break;
+        }
+        let table = lake.load(table.ident()).await.map_err(|error| lake_failure(&error))?;
+        let Some(table) = table else { break };
+        report = silver_once(lake, kind, &table).await?;
+    }
+    Ok(report)
+}
+
+/// Whether both snapshots that a report is about are still there.
+async fn is_retained(lake: &Lake, report: &SilverReport) -> Result<bool, Failure> {
+    for (name, snapshot) in [
+        (&report.table, report.snapshot_id),
+        (&report.source, report.source_snapshot_id),
+    ] {
+        let name: TableName = name.parse().map_err(Failure::failed)?;
+        let table = lake.load(&name).await.map_err(|error| lake_failure(&error))?;
+        let has = |id| {
+            table
+                .as_ref()
+                .is_some_and(|table| table.metadata().snapshot_by_id(id).is_some())
+        };
+        if snapshot.is_some_and(|id| !has(id)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn silver_once(lake: &Lake, kind: SilverTable, table: &LoadedTable) -> Result<SilverReport, Failure> {
     let state = table.merge_state().map_err(|error| {
         // The cursor says what the table should hold: without it there is nothing to compare with.
         Failure::with(Exit::CheckFailed, error).code("state_invalid")

@@ -104,7 +104,7 @@ impl From<LakeError> for VerifyError {
 /// memory is 550 MB at most for the keys, and a row group of each. `progress` is told of each batch.
 ///
 /// # Errors
-/// When metadata, manifests or bronze cannot be read. A data file of silver that cannot be read is a violation, no error.
+/// When metadata or manifests cannot be read, or the warehouse is away. A data file that is missing or damaged is a violation, no error.
 pub async fn verify_silver(
     lake: &Lake,
     kind: SilverTable,
@@ -217,8 +217,8 @@ async fn compare(
             of: report.passes,
         };
         let scanned = match sides.pass(part, &mut differences, progress).await {
-            // Bronze's own check tells of its files.
-            Err(VerifyError::Source(error)) if is_of(sides, &error) => {
+            // A file that is gone or damaged, of either table: without it there is nothing to compare.
+            Err(VerifyError::Source(error)) if is_of(sides, &error) || !error.is_retryable() => {
                 report.violations.push(fault(format!("cannot be read: {error}")));
                 return Ok(report);
             }
