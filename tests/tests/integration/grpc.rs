@@ -135,7 +135,9 @@ fn another_client_is_answered_within_limits() {
         })?;
         until("all tables", PATIENCE, || {
             let tables = node.asked(tools, &["call", "tapehouse.v1.Tables/ListTables"])?;
-            Ok((tables["answer"]["tables"].as_array().map(Vec::len) == Some(TABLES.len())).then_some(()))
+            let listed = tables["answer"]["tables"].as_array().cloned().unwrap_or_default();
+            let of_demo = listed.iter().filter(|table| table["table"] != "ops.quarantine");
+            Ok((of_demo.count() == TABLES.len()).then_some(()))
         })?;
         assert_pages(&node, tools)?;
         let table = node.asked(
@@ -182,8 +184,7 @@ fn another_client_is_answered_within_limits() {
     });
 }
 
-/// Pages of one table each list what one large page lists.
-/// The tables of a demo.
+/// The tables of a demo; `ops.quarantine` joins them with the first row that is set aside.
 const TABLES: [&str; 7] = [
     "bronze.raw_marketdata",
     "bronze.raw_orderbook",
@@ -194,6 +195,7 @@ const TABLES: [&str; 7] = [
     "silver.trades",
 ];
 
+/// Pages of one table each list what one large page lists.
 fn assert_pages(node: &Serving, tools: &Tools) -> Result<(), Error> {
     let (mut token, mut names) = (String::new(), Vec::new());
     for _ in 0..10 {
@@ -213,6 +215,7 @@ fn assert_pages(node: &Serving, tools: &Tools) -> Result<(), Error> {
             break;
         }
     }
+    names.retain(|name| name != "ops.quarantine");
     equal("tables, page by page", names, TABLES.map(str::to_owned).to_vec())
 }
 
