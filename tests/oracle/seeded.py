@@ -11,7 +11,7 @@ import json
 import sys
 
 from lake import connect, open_catalog
-from silver import RULES, fold, scan
+from silver import RULES, fold, load_quarantine, scan
 
 
 def main():
@@ -24,6 +24,7 @@ def main():
     catalog = open_catalog(arguments.catalog)
     source, table = catalog.load_table(arguments.bronze), catalog.load_table(arguments.silver)
     db = connect()
+    load_quarantine(db, catalog, arguments.silver)
     db.execute(f"CREATE TEMP TABLE expected AS {fold(scan(source), arguments.silver)}")
     names = ", ".join(column[0] for column in db.execute("SELECT * FROM expected LIMIT 0").description)
     keys = ", ".join(RULES[arguments.silver]()[0])
