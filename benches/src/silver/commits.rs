@@ -69,7 +69,7 @@ pub fn run(options: Options, folder: &Path, say: &dyn Fn(&str)) -> Outcome<Repor
     servers.generate(&programs, folder, &["--count", "4"])?;
     let mut node = servers.node(&programs, folder);
     node.env("TAPEHOUSE__COMMIT__MAX_AGE_MS", options.age_ms.to_string());
-    node.args(["--log-level", "warn,tapehouse_actors::silver_merge=debug"]);
+    node.args(["--log-level", "warn,tapehouse_actors::silver=debug"]);
     node.args(BOTH_LAYERS);
     let node = Background::start(node, "node", folder)?;
     let mut generator = servers.node(&programs, folder);

@@ -45,7 +45,7 @@ struct Size {
     load_before: f64,
     /// From the start of the node to the line that says that the table is open; most of it is making the key index.
     open_seconds: f64,
-    /// From there to the end.
+    /// From there until all is merged.
     merge_seconds: f64,
     open_cpu_seconds: f64,
     merge_cpu_seconds: f64,
@@ -127,11 +127,12 @@ fn one(
     let load_before = usage::load_1min()?;
     let both = || {
         let mut node = servers.node(programs, folder);
-        node.args(["--log-level", "info"]).args(BOTH_LAYERS);
+        node.args(["--log-level", "info,tapehouse_actors::silver=debug"])
+            .args(BOTH_LAYERS);
         node.args(["--until-caught-up", "-o", "json"]);
         node
     };
-    let seen = watch(both(), folder)?;
+    let seen = watch(both(), folder, options.records)?;
     let silver = said_of_silver(&seen.stdout)?;
     let after = silver["rows"].as_u64();
     if silver["input"].as_u64() != Some(options.records) || after != Some(rows + new) {
@@ -140,7 +141,7 @@ fn one(
     say("the oracle looks for the latest version of each trade");
     let expected = (rows + new).to_string();
     ask(programs, "seeded.py", folder, &["--expect-rows", &expected])?;
-    let again = watch(both(), folder)?;
+    let again = watch(both(), folder, 0)?;
     Ok(Size {
         rows,
         load_before,
@@ -185,7 +186,7 @@ fn produce(options: &Options, rows: u64, servers: &Servers) -> Outcome<u64> {
     Ok(stats.produced - stats.corrections - stats.duplicates)
 }
 
-/// A node's run, cut where its table is open.
+/// A node's run, cut where its table is open and where all is merged; what is derived from the table comes after.
 struct Seen {
     open_seconds: f64,
     open_cpu_seconds: f64,
@@ -195,14 +196,15 @@ struct Seen {
     stdout: String,
 }
 
-fn watch(mut node: Command, folder: &Path) -> Outcome<Seen> {
+/// Watches a node that merges `records`.
+fn watch(mut node: Command, folder: &Path, records: u64) -> Outcome<Seen> {
     let (stdout, stderr) = (folder.join("stdout"), folder.join("stderr"));
     node.stdin(Stdio::null());
     node.stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
     let cpu_before = usage::children_cpu_seconds()?;
     let started = Instant::now();
     let mut child = node.spawn()?;
-    let (mut opened, mut peak_rss_mib) = (None, 0.0_f64);
+    let (mut opened, mut merged, mut peak_rss_mib) = (None, None, 0.0_f64);
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
@@ -218,6 +220,11 @@ fn watch(mut node: Command, folder: &Path) -> Outcome<Seen> {
                 .ok()
                 .map(|cpu| (started.elapsed(), cpu));
         }
+        if opened.is_some() && merged.is_none() && merged_records(&stderr)? >= records {
+            merged = usage::cpu_seconds_of(child.id())
+                .ok()
+                .map(|cpu| (started.elapsed(), cpu));
+        }
         std::thread::sleep(LOOK_EVERY);
     };
     let (seconds, cpu) = (started.elapsed(), usage::children_cpu_seconds()? - cpu_before);
@@ -226,11 +233,12 @@ fn watch(mut node: Command, folder: &Path) -> Outcome<Seen> {
     }
     // Where there was nothing to merge it may have ended before it was looked at again.
     let (open, open_cpu) = opened.unwrap_or((seconds, cpu));
+    let (end, end_cpu) = merged.unwrap_or((seconds, cpu));
     Ok(Seen {
         open_seconds: open.as_secs_f64(),
         open_cpu_seconds: open_cpu,
-        rest_seconds: (seconds - open).as_secs_f64(),
-        rest_cpu_seconds: cpu - open_cpu,
+        rest_seconds: end.saturating_sub(open).as_secs_f64(),
+        rest_cpu_seconds: (end_cpu - open_cpu).max(0.0),
         peak_rss_mib,
         stdout: fs::read_to_string(&stdout)?,
     })
@@ -242,6 +250,16 @@ fn has_opened(log: &Path) -> Outcome<bool> {
     Ok(log
         .lines()
         .any(|line| line.contains("opened") && line.contains("silver_merge") && line.contains(TABLE)))
+}
+
+/// Records that the node's log says to be merged.
+fn merged_records(log: &Path) -> Outcome<u64> {
+    let log = fs::read_to_string(log)?;
+    let merges = log
+        .lines()
+        .filter(|line| line.contains(": merged ") && line.contains(TABLE));
+    let inputs = merges.filter_map(|line| line.split(" input=").nth(1)?.split(' ').next()?.parse::<u64>().ok());
+    Ok(inputs.sum())
 }
 
 /// The limits of the contract: for tables of 10 and 50 million rows against half a million.
