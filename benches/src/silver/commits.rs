@@ -18,6 +18,8 @@ use crate::{Outcome, interrupt, usage};
 /// The early merges that the last ones are held against.
 const EARLY: std::ops::Range<usize> = 50..100;
 const LAST: usize = 50;
+/// Of so many merges one median is told.
+const STRETCH: usize = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A merge takes no longer, on the average.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -42,6 +44,8 @@ pub struct Report {
     early_ms: f64,
     last_ms: f64,
     slowest_ms: f64,
+    /// Medians of 500 merges each, one after the other.
+    medians_ms: Vec<f64>,
     /// Data files and delete files of the table, at most and at the end.
     files_most: u64,
     files_end: u64,
@@ -109,6 +113,7 @@ pub fn run(options: Options, folder: &Path, say: &dyn Fn(&str)) -> Outcome<Repor
         early_ms,
         last_ms,
         slowest_ms: took.iter().copied().fold(0.0, f64::max),
+        medians_ms: took.chunks(STRETCH).map(median).collect(),
         files_most: most.files,
         files_end: last.files,
         files_a_partition: partitions["most"].as_u64(),
@@ -192,6 +197,7 @@ impl Report {
         format!(
             "{} merges into silver.trades in {:.0} s, {}\n\
              median of merges 50-100: {:.1} ms, of the last 50: {:.1} ms, slowest {:.0} ms; {:.0} MiB\n\
+             medians of {STRETCH} merges each, ms: {}\n\
              files: at most {}, {} at the end, {} in the partition that has most\n\
              metadata.json: {} bytes at the hundredth, at most {}; metadata/ at most {} files",
             self.commits,
@@ -201,6 +207,11 @@ impl Report {
             self.last_ms,
             self.slowest_ms,
             self.node_peak_rss_mib,
+            self.medians_ms
+                .iter()
+                .map(|ms| format!("{ms:.1}"))
+                .collect::<Vec<_>>()
+                .join(" "),
             self.files_most,
             self.files_end,
             self.files_a_partition

@@ -22,8 +22,9 @@ impl Performance<'_> {
 
     pub(super) fn kill_at_moments(&mut self) -> Result<Story, Error> {
         let kills = self.rng.random_range(1..=3);
+        // Silver merges up to 200,000 rows in one commit: what is left after the last moment has to be more than that.
         let mut moments: Vec<u64> = (0..kills)
-            .map(|_| self.rng.random_range(self.rows / 50..self.rows * 3 / 4))
+            .map(|_| self.rng.random_range(self.rows / 50..self.rows / 2))
             .collect();
         moments.sort_unstable();
         let mut story = Vec::new();
