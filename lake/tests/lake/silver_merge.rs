@@ -1,6 +1,6 @@
 //! Merging by key: whatever the order of events, the cuts and the restarts, the table is the fold of its input, in any engine.
 
-mod compactions;
+pub mod compactions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

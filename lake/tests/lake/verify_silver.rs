@@ -4,18 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-    new_null_array,
-};
-use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
+use arrow_array::{Float64Array, RecordBatch, StringArray};
 use iceberg::spec::{DataFile, Operation};
-use tapehouse_core::append::AppendRequest;
-use tapehouse_core::identity::TopicIdentity;
 use tapehouse_core::merge::{MergeRequest, MergeState};
 use tapehouse_core::offsets::{OffsetRange, Ranges};
-use tapehouse_core::state::{STATE_PROPERTY, StreamState};
-use tapehouse_lake::bronze::{BronzeLayout, partition_spec, table_schema};
 use tapehouse_lake::commit::{Change, Planned, SnapshotChange};
 use tapehouse_lake::files::{FileEncoder, FileLayout, write_file, write_position_deletes};
 use tapehouse_lake::index::IndexSettings;
@@ -23,21 +15,32 @@ use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::{RULES_VERSION, Rules, Waivers, clean};
 use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, Merger};
 use tapehouse_lake::verify::{SilverReport, verify_silver};
-use tapehouse_lake::{CommitError, Lake, LoadedTable, NewTable, StagedAppend, TableName};
+use tapehouse_lake::{CommitError, Lake, LoadedTable, TableName};
 use uuid::Uuid;
 
 use crate::place::{Kind, Place};
-use crate::support::{committed, python};
-
-/// 2026-01-05 12:00 UTC: the same date in New York.
-const NOON_US: i64 = 1_767_614_400_000_000;
-const DATE: i32 = 20_458;
+use crate::raw_trades::{self, DATE, NOON_US, Record};
+use crate::support::python;
 
 #[derive(Clone, Debug)]
 struct Trade {
     id: Option<&'static str>,
     price: Option<f64>,
     event_us: i64,
+}
+
+impl Trade {
+    fn at(self, offset: i64) -> Record {
+        Record {
+            partition: 0,
+            offset,
+            id: self.id.map(str::to_owned),
+            price: self.price,
+            side: Some("buy"),
+            trade_us: NOON_US,
+            event_us: Some(NOON_US + self.event_us),
+        }
+    }
 }
 
 fn trade(id: &'static str, price: f64, event_us: i64) -> Trade {
@@ -77,52 +80,9 @@ impl Ground {
     async fn new() -> Self {
         let place = Place::new(Kind::Sqlite).await.unwrap();
         let lake = Lake::open(place.settings.clone()).await.unwrap();
-        let bronze: TableName = "bronze.raw_trades".parse().unwrap();
-        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
-        let field = |name: &str, kind: &DataType| Field::new(name, kind.clone(), true);
-        let source = ArrowSchema::new(vec![
-            field("trade_id", &DataType::Utf8),
-            field("symbol", &DataType::Utf8),
-            field("price", &DataType::Float64),
-            field("quantity", &DataType::Float64),
-            field("side", &DataType::Utf8),
-            field("trader_id", &DataType::Utf8),
-            field("exchange", &DataType::Utf8),
-            field("trade_timestamp", &time),
-            field("event_timestamp", &time),
-        ]);
-        let schema = table_schema(&source).unwrap();
-        let new = NewTable {
-            partition_spec: partition_spec(&schema).unwrap(),
-            schema,
-            properties: HashMap::from([(
-                STATE_PROPERTY.to_owned(),
-                StreamState::new("cluster-1", "raw.trades").to_json(),
-            )]),
-        };
-        let table = lake.create_table(&bronze, new).await.unwrap();
-        let layout = BronzeLayout::new(Arc::clone(table.metadata().current_schema())).unwrap();
-        let all = bronze_rows(&layout, &trades());
-        let mut encoder = FileEncoder::open(layout.file(), DATE, &all).unwrap();
-        encoder.push(&all).unwrap();
-        let location = table.metadata().location();
-        let file = write_file(lake.warehouse(), location, 0, encoder.finish().unwrap())
-            .await
-            .unwrap();
-        let staged = StagedAppend {
-            files: vec![file],
-            request: AppendRequest {
-                topic: "raw.trades".to_owned(),
-                incarnation: 0,
-                owner: "cluster-1".to_owned(),
-                identity: TopicIdentity::default(),
-                ranges: Ranges([(0, OffsetRange::new(0, trades().len() as i64))].into()),
-            },
-            summary: BTreeMap::new(),
-            commit_id: Uuid::new_v4(),
-            schema_id: table.metadata().current_schema_id(),
-        };
-        committed(lake.append(&bronze, &staged).await.unwrap());
+        let bronze = raw_trades::create(&lake).await;
+        let records: Vec<Record> = (0..).zip(trades()).map(|(offset, trade)| trade.at(offset)).collect();
+        let all = raw_trades::append(&lake, &bronze, &records, &[(0, 0, records.len() as i64)]).await;
         let rows = (0..all.num_rows()).map(|row| all.slice(row, 1)).collect();
         let ground = Self {
             _place: place,
@@ -253,29 +213,6 @@ impl Change for Unchecked {
             properties: HashMap::new(),
         })))
     }
-}
-
-fn bronze_rows(layout: &BronzeLayout, trades: &[Trade]) -> RecordBatch {
-    let count = trades.len();
-    let times = |of: &dyn Fn(&Trade) -> i64| -> ArrayRef {
-        let times = TimestampMicrosecondArray::from_iter_values(trades.iter().map(of));
-        Arc::new(times.with_timezone("+00:00"))
-    };
-    let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; count])) };
-    let arrays = layout.arrow().fields().iter().map(|field| match field.name().as_str() {
-        "trade_id" => Arc::new(StringArray::from_iter(trades.iter().map(|trade| trade.id))) as ArrayRef,
-        "symbol" => text(" aapl"),
-        "side" => text("buy"),
-        "price" => Arc::new(Float64Array::from_iter(trades.iter().map(|trade| trade.price))),
-        "quantity" => Arc::new(Float64Array::from(vec![Some(10.0); count])),
-        "trade_timestamp" | "kafka_timestamp" | "ingestion_timestamp" => times(&|_| NOON_US),
-        "event_timestamp" => times(&|trade| NOON_US + trade.event_us),
-        "ingestion_date" => Arc::new(Date32Array::from(vec![DATE; count])),
-        "topic_incarnation" | "kafka_partition" => Arc::new(Int32Array::from(vec![0; count])),
-        "kafka_offset" => Arc::new(Int64Array::from_iter_values(0..count as i64)),
-        _ => new_null_array(field.data_type(), count),
-    });
-    RecordBatch::try_new(Arc::clone(layout.arrow()), arrays.collect()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
