@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod backoff;
+pub mod calendar;
 pub mod chunk;
 pub mod clock;
 pub mod codes;
@@ -12,6 +13,7 @@ pub mod coverage;
 pub mod derive;
 pub mod exact_sum;
 pub mod failpoint;
+pub mod fingerprint;
 pub mod freshness;
 pub mod identity;
 pub mod lost;
