@@ -20,6 +20,7 @@ pub mod lost;
 pub mod merge;
 pub mod new_york;
 pub mod offsets;
+pub mod position;
 pub mod quarantine;
 pub mod rebuild;
 pub mod secret;
