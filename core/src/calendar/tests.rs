@@ -217,81 +217,84 @@ fn the_hash_is_of_what_it_says() {
     }
 }
 
+/// What is replaced in the small calendar, by what, and what is said then.
+const MISTAKES: [(&str, &str, &str); 15] = [
+    (
+        "holiday 2024",
+        "holyday 2024",
+        "line 3, key: \"holyday\" is none of version, years, holiday, early_close",
+    ),
+    (
+        "version 1",
+        "version",
+        "line 1, version: 1 to 100 characters are wanted, not \"\"",
+    ),
+    (
+        "years 2024 2024",
+        "years 2024",
+        "line 2, years: a first and a last year are wanted, not \"2024\"",
+    ),
+    (
+        "2024 2024",
+        "2025 2024",
+        "line 2, years: ascending years are wanted, at most 200 of them, not \"2025 2024\"",
+    ),
+    (
+        "2024 2024",
+        "1 9999",
+        "line 2, years: ascending years are wanted, at most 200 of them, not \"1 9999\"",
+    ),
+    (
+        "years 2024 2024",
+        "years 2025 2026",
+        "line 4, date: not within the years 2025 to 2026",
+    ),
+    ("version 1", "years 2024 2024", "line 2, key: a second line `years`"),
+    (
+        "2024-07-04",
+        "20240704",
+        "line 3, date: YYYY-MM-DD is wanted, not \"20240704\"",
+    ),
+    (
+        "2024-07-04",
+        "2024-02-30",
+        "line 3, date: YYYY-MM-DD is wanted, not \"2024-02-30\"",
+    ),
+    (
+        "2024-07-04",
+        "2024-07-06",
+        "line 3, date: 2024-07-06 is a weekend, when there is no trading anyway",
+    ),
+    (
+        "2024-07-03",
+        "2024-07-04",
+        "line 4, date: line 3 has 2024-07-04 already",
+    ),
+    (
+        " Independence Day",
+        "",
+        "line 3, name: 1 to 100 characters are wanted, not \"\"",
+    ),
+    (
+        "13:00",
+        "16:00",
+        "line 4, time: HH:MM after 09:30 and before 16:00 is wanted, not \"16:00\"",
+    ),
+    (
+        "13:00",
+        "1:00",
+        "line 4, time: HH:MM after 09:30 and before 16:00 is wanted, not \"1:00\"",
+    ),
+    (
+        "13:00",
+        "12:60",
+        "line 4, time: HH:MM after 09:30 and before 16:00 is wanted, not \"12:60\"",
+    ),
+];
+
 #[test]
 fn mistakes_have_a_line_and_a_field() {
-    for (from, to, expected) in [
-        (
-            "holiday 2024",
-            "holyday 2024",
-            "line 3, key: \"holyday\" is none of version, years, holiday, early_close",
-        ),
-        (
-            "version 1",
-            "version",
-            "line 1, version: 1 to 100 characters are wanted, not \"\"",
-        ),
-        (
-            "years 2024 2024",
-            "years 2024",
-            "line 2, years: a first and a last year are wanted, not \"2024\"",
-        ),
-        (
-            "2024 2024",
-            "2025 2024",
-            "line 2, years: ascending years are wanted, at most 200 of them, not \"2025 2024\"",
-        ),
-        (
-            "2024 2024",
-            "1 9999",
-            "line 2, years: ascending years are wanted, at most 200 of them, not \"1 9999\"",
-        ),
-        (
-            "years 2024 2024",
-            "years 2025 2026",
-            "line 4, date: not within the years 2025 to 2026",
-        ),
-        ("version 1", "years 2024 2024", "line 2, key: a second line `years`"),
-        (
-            "2024-07-04",
-            "20240704",
-            "line 3, date: YYYY-MM-DD is wanted, not \"20240704\"",
-        ),
-        (
-            "2024-07-04",
-            "2024-02-30",
-            "line 3, date: YYYY-MM-DD is wanted, not \"2024-02-30\"",
-        ),
-        (
-            "2024-07-04",
-            "2024-07-06",
-            "line 3, date: 2024-07-06 is a weekend, when there is no trading anyway",
-        ),
-        (
-            "2024-07-03",
-            "2024-07-04",
-            "line 4, date: line 3 has 2024-07-04 already",
-        ),
-        (
-            " Independence Day",
-            "",
-            "line 3, name: 1 to 100 characters are wanted, not \"\"",
-        ),
-        (
-            "13:00",
-            "16:00",
-            "line 4, time: HH:MM after 09:30 and before 16:00 is wanted, not \"16:00\"",
-        ),
-        (
-            "13:00",
-            "1:00",
-            "line 4, time: HH:MM after 09:30 and before 16:00 is wanted, not \"1:00\"",
-        ),
-        (
-            "13:00",
-            "12:60",
-            "line 4, time: HH:MM after 09:30 and before 16:00 is wanted, not \"12:60\"",
-        ),
-    ] {
+    for (from, to, expected) in MISTAKES {
         let error = Calendar::parse(&SMALL.replacen(from, to, 1)).unwrap_err();
         assert_eq!(error.to_string(), format!("trading calendar, {expected}"));
     }
