@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod backoff;
+pub mod calendar;
 pub mod chunk;
 pub mod clock;
 pub mod codes;
@@ -12,12 +13,14 @@ pub mod coverage;
 pub mod derive;
 pub mod exact_sum;
 pub mod failpoint;
+pub mod fingerprint;
 pub mod freshness;
 pub mod identity;
 pub mod lost;
 pub mod merge;
 pub mod new_york;
 pub mod offsets;
+pub mod position;
 pub mod quarantine;
 pub mod rebuild;
 pub mod secret;

@@ -88,6 +88,28 @@ pub fn date(time_us: i64) -> i32 {
     Dates::new().date(time_us)
 }
 
+/// The first instant, in microseconds since 1970-01-01 UTC, at which a clock in New York shows `of_day_us` (microseconds since midnight)
+/// on `day` (days since 1970-01-01). A time that the clock skips comes when it is put forward; one that it shows twice is the first.
+pub fn instant(day: i32, of_day_us: i64) -> i64 {
+    let local_us = i64::from(day).saturating_mul(DAY_US).saturating_add(of_day_us);
+    // No offset is as long as a day, so all before these are over.
+    let before_us = local_us.saturating_sub(DAY_US);
+    let first = OFFSETS.partition_point(|offset| offset.since_us <= before_us) - 1;
+    let mut found_us = local_us;
+    for (at, offset) in OFFSETS.iter().enumerate().skip(first) {
+        found_us = local_us.saturating_sub(offset.east_us).max(offset.since_us);
+        if OFFSETS.get(at + 1).is_none_or(|next| found_us < next.since_us) {
+            break;
+        }
+    }
+    found_us
+}
+
+/// The first instant of a date in New York and that of the next, in microseconds: 24 hours, or 23 or 25 where the clock is changed.
+pub fn span(day: i32) -> (i64, i64) {
+    (instant(day, 0), instant(day.saturating_add(1), 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +178,19 @@ mod tests {
     fn days_of_23_and_25_hours_begin_and_end_when_pythons_do() {
         for (day, start_us, hours) in CHANGES {
             let end_us = start_us + hours * HOUR_US;
+            assert_eq!(span(day), (start_us, end_us), "span of {day}");
+            let skipped_us = start_us + 2 * HOUR_US;
+            match hours {
+                // Half past two does not exist: it comes when the clock is put forward.
+                23 => assert_eq!(instant(day, 5 * HOUR_US / 2), skipped_us, "{day}"),
+                // Half past one comes twice.
+                _ => assert_eq!(instant(day, 3 * HOUR_US / 2), start_us + 3 * HOUR_US / 2, "{day}"),
+            }
+            assert_eq!(
+                instant(day, 16 * HOUR_US),
+                end_us - 8 * HOUR_US,
+                "four in the afternoon of {day}"
+            );
             assert_eq!(date(start_us - 1), day - 1, "before {day}");
             assert_eq!(date(start_us), day, "begin of {day}");
             assert_eq!(date(end_us - 1), day, "end of {day}");
@@ -176,6 +211,18 @@ mod tests {
     fn the_first_partition_begins_at_five_in_the_morning_utc() {
         assert_eq!(date(1_704_085_200_000_000), 19_723);
         assert_eq!(date(1_704_085_199_999_999), 19_722);
+    }
+
+    #[test]
+    fn every_instant_is_found_by_its_date_and_clock() {
+        for day in -40_000..60_000 {
+            let (start_us, end_us) = span(day);
+            assert_eq!((date(start_us - 1), date(start_us)), (day - 1, day));
+            assert_eq!((date(end_us - 1), date(end_us)), (day, day + 1));
+        }
+        // Whatever is asked is answered.
+        assert!(instant(i32::MIN, 0) < instant(i32::MAX, 0));
+        assert!(span(i32::MAX).0 <= span(i32::MAX).1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `tapehouse partitions`
 
 use serde_json::json;
+use tapehouse_core::calendar::Calendar;
 use tapehouse_lake::days::{Day, date_text};
 use tapehouse_lake::{Lake, TableName};
 
@@ -25,7 +26,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show each day of a table: version, rows, files
+    /// Show each day of a table: what kind of day it is, version, rows, files
     #[command(after_help = EXAMPLES)]
     List(ListArgs),
 }
@@ -69,9 +70,17 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// `session`, `early close`, `weekend` or `holiday: NAME`. Rows may carry any date: that of a year beyond the calendar is said to be
+/// unknown, and the others are shown.
+fn kind(day: i32) -> String {
+    let kind = Calendar::nyse().day(day);
+    kind.map_or("unknown year".to_owned(), |kind| kind.to_string())
+}
+
 fn as_json(day: i32, of_day: &Day) -> serde_json::Value {
     json!({
         "day": date_text(day),
+        "kind": kind(day),
         "version": of_day.version,
         "rows": of_day.rows,
         "files": of_day.files,
@@ -83,6 +92,7 @@ fn as_table<'a>(days: impl Iterator<Item = (&'a i32, &'a Day)>) -> String {
     let right = Align::Right;
     let columns = [
         ("DAY", Align::Left),
+        ("KIND", Align::Left),
         ("VERSION", right),
         ("ROWS", right),
         ("FILES", right),
@@ -92,6 +102,7 @@ fn as_table<'a>(days: impl Iterator<Item = (&'a i32, &'a Day)>) -> String {
     for (day, of_day) in days {
         text.row(vec![
             date_text(*day),
+            kind(*day),
             of_day.version.to_string(),
             grouped(of_day.rows),
             grouped(of_day.files),
@@ -99,4 +110,32 @@ fn as_table<'a>(days: impl Iterator<Item = (&'a i32, &'a Day)>) -> String {
         ]);
     }
     text.render(Style::of_stdout())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn each_day_is_of_a_kind() {
+        // 2019-12-31, 2024-07-03 to 2024-07-06.
+        let days = [18_261, 19_907, 19_908, 19_909, 19_910].map(|day| (day, Day::default()));
+        let expected = [
+            ("2019-12-31", "unknown year"),
+            ("2024-07-03", "early close"),
+            ("2024-07-04", "holiday: Independence Day"),
+            ("2024-07-05", "session"),
+            ("2024-07-06", "weekend"),
+        ];
+        let days = BTreeMap::from(days);
+        let lines = as_table(days.iter());
+        for ((line, (day, of_day)), (date, kind)) in lines.lines().skip(1).zip(&days).zip(expected) {
+            assert!(line.starts_with(&format!("{date}  {kind}  ")), "{line}");
+            let json = as_json(*day, of_day);
+            assert_eq!((json["day"].as_str(), json["kind"].as_str()), (Some(date), Some(kind)));
+        }
+        assert_eq!(lines.lines().count(), 6);
+    }
 }

@@ -1,6 +1,7 @@
 //! Tests against a real broker and a real registry; one pair of servers for all of them.
 
 mod bad_input;
+mod calendar;
 mod clock;
 mod compaction;
 mod config_schema;

@@ -86,6 +86,9 @@ fn a_correction_is_one_row_and_explained() {
         equal("rule", &held["records"][0]["rule"], &json!("unknown_side"))?;
         let unknown = asked(&site, &["explain", "trade", "T002"], 3)?;
         equal("unknown", &unknown["answer"], &json!("unknown_key"))?;
+        let days = asked(&site, &["partitions", "list", "--table", "silver.trades"], 0)?;
+        equal("day", &days["partitions"][0]["day"], &json!("2026-01-05"))?;
+        equal("kind of day", &days["partitions"][0]["kind"], &json!("session"))?;
         let up_to_date = standing(&site)?;
         equal("standing", &up_to_date["standing"], &json!("up_to_date"))?;
         equal("quarantined", &up_to_date["quarantined"], &json!({ "unknown_side": 1 }))?;
