@@ -2,7 +2,7 @@
 //!
 //! A topic's pipeline is `ingest` (a poll thread) -> `bronze_writer` -> `committer`; `supervisor` rebuilds it as a whole
 //! from the table's truth whenever any of them fails. `silver_merge` keeps a silver table up with a bronze one,
-//! `trader_activity` the derived one with `silver.trades`. Actors are tasks with bounded mailboxes (see
+//! `trader_activity` the derived one with `silver.trades`; `follow` is the loop of both. Actors are tasks with bounded mailboxes (see
 //! `docs/adr/0001-actors-as-tasks.md`).
 
 mod bronze;
@@ -12,6 +12,7 @@ mod clock;
 mod committer;
 mod compaction;
 mod failure;
+mod follow;
 mod ingest;
 mod mailbox;
 mod memory;

@@ -212,9 +212,10 @@ impl Metrics {
     /// Notes that records are visible since `at_ms`, milliseconds since 1970-01-01 UTC.
     pub(crate) fn visible(&self, table: &str, at_ms: i64, produced: &ProducedAt) {
         self.last_commit.with_label_values(&[table]).set(at_ms as f64 / 1e3);
-        let freshness = self.freshness_seconds.with_label_values(&[table]);
+        // Of a derived table there are none: it gets no series.
+        let freshness = || self.freshness_seconds.with_label_values(&[table]);
         let delays = produced.delays_ms(at_ms);
-        delays.for_each(|(delay_ms, _)| freshness.observe(delay_ms as f64 / 1e3));
+        delays.for_each(|(delay_ms, _)| freshness().observe(delay_ms as f64 / 1e3));
     }
 
     /// The waiting time of one mailbox.

@@ -17,20 +17,19 @@ use uuid::Uuid;
 use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::clock::ClockWatch;
 use crate::failure::TopicStopped;
+use crate::follow::{CatchUp, Follow, Follower, follow};
 use crate::memory::{BudgetTooSmall, Memory, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{CaughtUp, NodeProgress, ProgressCell};
 use crate::settings::{ActivitySettings, NodeSettings, SilverSettings};
 use crate::silver::progress::SilverCell;
-use crate::silver_merge::{CatchUp, SilverMerge};
+use crate::silver_merge::SilverMerge;
 use crate::supervisor::{Shared, supervise};
 use crate::trader_activity::TraderActivityActor;
 
 /// Watermarks that a slow subscriber may lag behind; it then looks at the tables, as it does anyway.
 const WATERMARKS_KEPT: usize = 256;
-/// Questions that may wait for an actor of the silver layer.
-const CATCH_UPS: usize = 8;
 
 /// Why a node does not start. What is merely away (Kafka, registry) does not keep it from starting.
 #[derive(Debug, thiserror::Error)]
@@ -80,34 +79,31 @@ struct SilverHandle {
 }
 
 impl SilverHandle {
-    fn start(shared: &Shared, settings: SilverSettings, tasks: &mut Vec<JoinHandle<()>>) -> Self {
+    fn merge(shared: &Shared, settings: SilverSettings, tasks: &mut Vec<JoinHandle<()>>) -> Self {
         let progress = SilverCell::new(settings.table.name(), &settings.source.to_string());
-        shared.metrics.begin_silver(settings.table.name());
-        let (catch_up, asked) = mpsc::channel(CATCH_UPS);
-        let actor = SilverMerge {
-            shared: shared.clone(),
-            settings,
-            progress: progress.clone(),
-            watermarks: shared.watermarks.subscribe(),
-            catch_up: asked,
-        };
-        tasks.push(tokio::spawn(actor.run()));
-        Self { progress, catch_up }
+        let actor = |follower| SilverMerge::new(shared.clone(), settings, follower);
+        Self::start(shared, "silver_merge", progress, actor, tasks)
     }
 
-    fn start_activity(shared: &Shared, settings: ActivitySettings, tasks: &mut Vec<JoinHandle<()>>) -> Self {
-        let table = settings.table.to_string();
-        let progress = SilverCell::derived_from(&table, &settings.source.to_string());
-        shared.metrics.begin_silver(&table);
-        let (catch_up, asked) = mpsc::channel(CATCH_UPS);
-        let actor = TraderActivityActor {
+    fn activity(shared: &Shared, settings: ActivitySettings, tasks: &mut Vec<JoinHandle<()>>) -> Self {
+        let progress = SilverCell::derived_from(&settings.table.to_string(), &settings.source.to_string());
+        let actor = |follower| TraderActivityActor {
             shared: shared.clone(),
             settings,
-            progress: progress.clone(),
-            watermarks: shared.watermarks.subscribe(),
-            catch_up: asked,
+            follower,
         };
-        tasks.push(tokio::spawn(actor.run()));
+        Self::start(shared, "trader_activity", progress, actor, tasks)
+    }
+
+    fn start<A: Follow + 'static>(
+        shared: &Shared,
+        name: &'static str,
+        progress: SilverCell,
+        actor: impl FnOnce(Follower) -> A,
+        tasks: &mut Vec<JoinHandle<()>>,
+    ) -> Self {
+        let (follower, catch_up) = Follower::new(shared, name, progress.clone());
+        tasks.push(tokio::spawn(follow(actor(follower))));
         Self { progress, catch_up }
     }
 
@@ -187,11 +183,11 @@ impl NodeHandle {
         }
         let silver = shared.settings.silver.clone().into_iter();
         let mut silver: Vec<_> = silver
-            .map(|settings| SilverHandle::start(&shared, settings, &mut tasks))
+            .map(|settings| SilverHandle::merge(&shared, settings, &mut tasks))
             .collect();
         // Last: to be caught up with it, the trades have to be.
         if let Some(settings) = shared.settings.activity.clone() {
-            silver.push(SilverHandle::start_activity(&shared, settings, &mut tasks));
+            silver.push(SilverHandle::activity(&shared, settings, &mut tasks));
         }
         Ok(Self {
             topics,

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use tapehouse_core::backoff::Backoff;
 use tapehouse_core::chunk::{BronzeOffsets, next_chunk};
 use tapehouse_core::merge::MergeState;
 use tapehouse_core::watermark::Watermark;
@@ -15,151 +14,77 @@ use tapehouse_lake::silver::clean::RULES_VERSION;
 use tapehouse_lake::silver::merge::{KeyedTable, Merger};
 use tapehouse_lake::silver::source::bronze_offsets;
 use tokio::runtime::Handle;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::failure::ALERT_AT;
-use crate::pool::JobPanicked;
+use crate::follow::{Cause, Follow, Follower, blocking};
 use crate::progress::TopicState;
 use crate::settings::SilverSettings;
 use crate::silver::compactor::Compactor;
 use crate::silver::failure::SilverFailure;
 use crate::silver::one_merge::After;
 use crate::silver::portion::Portion;
-use crate::silver::progress::SilverCell;
 use crate::silver::quarantine::{Decided, more_decisions};
 use crate::supervisor::Shared;
 
-/// Without any watermark the tables are looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(300);
 /// Offsets merged in one commit at most: what bounds the memory of a merge.
 const MAX_OFFSETS: u64 = 200_000;
-
-/// Asks to be told when all is merged that bronze had at the time of asking.
-pub(crate) type CatchUp = oneshot::Sender<()>;
 
 /// One silver table's actor.
 pub(crate) struct SilverMerge {
     pub(crate) shared: Shared,
     pub(crate) settings: SilverSettings,
-    pub(crate) progress: SilverCell,
-    pub(crate) watermarks: broadcast::Receiver<Watermark>,
-    pub(crate) catch_up: mpsc::Receiver<CatchUp>,
+    pub(crate) follower: Follower,
+    /// Nothing before the first pass, nor after one that failed.
+    open: Option<Open>,
 }
 
-/// Why there is something to do.
-enum Cause {
-    Look,
-    Asked(CatchUp),
-    Stop,
-}
+impl Follow for SilverMerge {
+    type Failure = SilverFailure;
 
-impl SilverMerge {
-    /// Merges until the node stops.
-    pub(crate) async fn run(mut self) {
-        let mut waiting: Vec<CatchUp> = Vec::new();
-        let mut open = None;
-        let mut failures = 0;
-        let mut next = Cause::Look;
-        loop {
-            match next {
-                Cause::Stop => return,
-                Cause::Asked(answer) => waiting.push(answer),
-                Cause::Look => {}
-            }
-            // Whoever asked before this pass begins is answered after it.
-            while let Ok(answer) = self.catch_up.try_recv() {
-                waiting.push(answer);
-            }
-            next = match self.pass(&mut open).await {
-                Ok(()) => {
-                    failures = 0;
-                    self.progress.set_state(TopicState::Idle);
-                    // Whoever asked may be gone.
-                    for answer in waiting.drain(..) {
-                        let _ = answer.send(());
-                    }
-                    self.cause(&mut open).await
-                }
-                Err(failure) => {
-                    open = None;
-                    failures += 1;
-                    let delay = self.retry(&failure, failures);
-                    self.pause(delay).await
-                }
-            };
-        }
+    fn follower(&mut self) -> &mut Follower {
+        &mut self.follower
     }
 
-    /// Waits for a reason to look.
-    async fn cause(&mut self, open: &mut Option<Open>) -> Cause {
-        let mut stopping = self.shared.stopping.clone();
-        let longest = tokio::time::sleep(LOOK_EVERY);
-        let lake = self.shared.lake.clone();
-        let known = open.as_ref().map_or(0, |open| open.decided.known());
-        let decided = more_decisions(&lake, self.settings.table, known);
-        let compactor = open.as_mut().and_then(|open| open.compactor.as_mut());
+    async fn pass(&mut self) -> Result<(), SilverFailure> {
+        let mut open = self.open.take();
+        self.merge(&mut open).await?;
+        self.open = open;
+        Ok(())
+    }
+
+    async fn cause(&mut self) -> Cause {
+        let known = self.open.as_ref().map_or(0, |open| open.decided.known());
+        let decided = more_decisions(&self.shared.lake, self.settings.table, known);
+        let compactor = self.open.as_mut().and_then(|open| open.compactor.as_mut());
         let compacted = async {
             match compactor {
                 Some(compactor) => compactor.over().await,
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(longest, decided, compacted);
-        loop {
+        let other = async {
             tokio::select! {
-                biased;
-                _ = stopping.wait_for(|stop| *stop) => return Cause::Stop,
-                Some(answer) = self.catch_up.recv() => return Cause::Asked(answer),
-                watermark = self.watermarks.recv() => match watermark {
-                    Ok(watermark) if watermark.table != self.settings.source.to_string() => {}
-                    Err(RecvError::Closed) => return Cause::Stop,
-                    Ok(_) | Err(RecvError::Lagged(_)) => {
-                        // What came meanwhile is merged in the same pass.
-                        while !matches!(self.watermarks.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
-                        return Cause::Look;
-                    }
-                },
-                () = &mut compacted => return Cause::Look,
-                () = &mut longest => return Cause::Look,
-                () = &mut decided => return Cause::Look,
+                () = compacted => {}
+                () = decided => {}
             }
-        }
-    }
-
-    /// Waits before the next attempt.
-    async fn pause(&mut self, delay: Duration) -> Cause {
-        let mut stopping = self.shared.stopping.clone();
-        tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => Cause::Stop,
-            () = tokio::time::sleep(delay) => Cause::Look,
-        }
-    }
-
-    pub(crate) fn retry(&self, failure: &SilverFailure, failures: u32) -> Duration {
-        let (code, table) = (failure.code(), self.settings.table.name());
-        let delay = match failure.needs_an_operator() {
-            true => Backoff::INGEST.max,
-            false => Backoff::INGEST.delay(failures - 1, rand::random()),
         };
-        let alert = failures == ALERT_AT;
-        if alert {
-            self.shared.metrics.asset_failures.with_label_values(&[table]).inc();
+        let source = self.settings.source.to_string();
+        let touches = |watermark: &Watermark| watermark.table == source;
+        self.follower.cause(Duration::ZERO, touches, other).await
+    }
+}
+
+impl SilverMerge {
+    pub(crate) fn new(shared: Shared, settings: SilverSettings, follower: Follower) -> Self {
+        Self {
+            shared,
+            settings,
+            follower,
+            open: None,
         }
-        tracing::warn!(
-            node = self.shared.settings.node, run_id = %self.shared.run_id, actor = "silver_merge", table,
-            code, error = %failure, failures, ?delay, alert,
-            "merging failed and is tried again");
-        self.progress.set_state(TopicState::Retrying {
-            code,
-            error: failure.to_string(),
-            attempt: failures,
-        });
-        delay
     }
 
     /// Merges all that bronze has now and silver has not.
-    async fn pass(&mut self, open: &mut Option<Open>) -> Result<(), SilverFailure> {
+    async fn merge(&self, open: &mut Option<Open>) -> Result<(), SilverFailure> {
         // Before bronze: then bronze has every record that was decided about.
         let decided = open
             .as_mut()
@@ -173,13 +98,13 @@ impl SilverMerge {
             Some(open) => (open.merger, Some(open.offsets), open.compactor),
             None => (self.open().await?, None, self.compactor()),
         };
-        self.progress.set_table_rows(merger.live_rows());
+        self.follower.progress.set_table_rows(merger.live_rows());
         let offsets = self.offsets(&merger, &bronze, known).await?;
         while let Some(ranges) = next_chunk(merger.state(), &offsets, MAX_OFFSETS)? {
             if *self.shared.stopping.borrow() {
                 break;
             }
-            self.progress.set_state(TopicState::Running);
+            self.follower.progress.set_state(TopicState::Running);
             let portion = Portion::of_ranges(ranges);
             (merger, compactor) = self.step(merger, compactor, &bronze, portion, &decided).await?;
         }
@@ -261,10 +186,4 @@ struct Open {
     compactor: Option<Compactor>,
     /// What was decided about rows set aside, as far as it was looked at.
     decided: Decided,
-}
-
-/// Runs what reads files and decodes on a thread of its own. Merges do not wait for the CPU pool, nor does ingest for merges.
-pub(crate) async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, JobPanicked> {
-    let done = tokio::task::spawn_blocking(job).await;
-    done.map_err(|error| JobPanicked(error.to_string()))
 }

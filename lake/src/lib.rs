@@ -33,6 +33,7 @@ pub use fault::StorageFault;
 pub use file_figures::{FileFigures, FileSizes, PartitionFigures};
 pub use iceberg::spec::SnapshotRef;
 pub use lake::{Lake, LakeSettings, NewTable};
+pub use live_rows::LiveRows;
 pub use name::{InvalidTableName, TableName};
 pub use probe::probe_warehouse;
 pub use storage::{S3Credentials, S3Settings, Warehouse};

@@ -11,16 +11,20 @@ use iceberg::io::FileIO;
 use iceberg::spec::DataFile;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderOptions, RowFilter};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use roaring::RoaringBitmap;
 
-use crate::files::read_position_deletes;
+use crate::files::FileLayout;
 use crate::lake::Lake;
 use crate::ranged::{RangedFile, ReadError};
-use crate::silver::source::SourceError;
 use crate::silver::source::columns::{Columns, ColumnsInFile};
 use crate::silver::source::deletes::DeletedRows;
+use crate::silver::source::{SourceError, of_day};
 use crate::table::LoadedTable;
 
+/// Rows handed out at once at most.
 const BATCH_ROWS: usize = 65_536;
+/// The same where all columns are read, to be written again.
+const WHOLE_BATCH_ROWS: usize = 16_384;
 /// Files whose footers, or whole content where it is small, are asked for at once.
 const FILES_AHEAD: usize = 8;
 /// Files up to this size are read by one request.
@@ -31,6 +35,14 @@ const SMALL_FILE_BYTES: u64 = 1 << 20;
 pub(crate) struct LiveFile {
     pub file: DataFile,
     pub deletes: Vec<DataFile>,
+}
+
+/// Rows of a data file that are not live.
+enum Deleted {
+    /// Those that these delete files name.
+    ByFiles(Vec<DataFile>),
+    /// These, as is known already.
+    Known(DeletedRows),
 }
 
 /// Which rows of a batch pass.
@@ -49,6 +61,7 @@ struct Reading {
     io: FileIO,
     columns: Arc<Columns>,
     only: Option<(Arc<Columns>, Only)>,
+    batch_rows: usize,
 }
 
 struct OpenFile {
@@ -58,8 +71,9 @@ struct OpenFile {
     batches: ParquetRecordBatchStream<RangedFile>,
 }
 
-/// Rows of some files of a table. Memory: one row group of the wanted columns, the footers of a few files, the deleted rows of these.
-pub(crate) struct LiveRows {
+/// Rows of some files of a table, file by file. Memory: one row group of the wanted columns, the footers of a few files (files of up to
+/// 1 MiB whole), the deleted rows of these.
+pub struct LiveRows {
     columns: Arc<Columns>,
     files: BoxStream<'static, Result<OpenFile, SourceError>>,
     open: Option<OpenFile>,
@@ -69,8 +83,30 @@ pub(crate) struct LiveRows {
 }
 
 impl LiveRows {
+    /// Prepares to read the rows of `date`, in days since 1970-01-01, out of the current snapshot of `table`, which is partitioned by a
+    /// date, whoever wrote them: of their columns those of `columns` that the table has, in ascending order of data sequence numbers.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub async fn of_day(lake: &Lake, table: &LoadedTable, columns: &[&str], date: i32) -> Result<Self, SourceError> {
+        let files = of_day(lake, &lake.io_of(table), table, date).await?;
+        Self::of(lake, table, files, columns, None)
+    }
+
+    /// Prepares to read all columns of `file`, laid out as `layout`, but not its rows at `deleted`.
+    pub(crate) fn whole(io: FileIO, file: &DataFile, layout: &FileLayout, deleted: &RoaringBitmap) -> Self {
+        let reading = Reading {
+            io,
+            columns: Arc::new(Columns::all(layout)),
+            only: None,
+            batch_rows: WHOLE_BATCH_ROWS,
+        };
+        let deleted = DeletedRows::of(deleted.iter().map(u64::from).collect());
+        Self::open(reading, [(file.clone(), Deleted::Known(deleted))])
+    }
+
     /// Prepares to read `columns` of `files`, which are of `table`.
-    pub fn of(
+    pub(crate) fn of(
         lake: &Lake,
         table: &LoadedTable,
         files: Vec<LiveFile>,
@@ -84,10 +120,21 @@ impl LiveRows {
                 Some(only) => Some((Arc::new(Columns::new(table, only.columns)?), only)),
                 None => None,
             },
+            batch_rows: BATCH_ROWS,
         };
+        let files = files
+            .into_iter()
+            .map(|live| (live.file, Deleted::ByFiles(live.deletes)));
+        Ok(Self::open(reading, files))
+    }
+
+    fn open<I>(reading: Reading, files: I) -> Self
+    where
+        I: IntoIterator<Item = (DataFile, Deleted), IntoIter: Send + 'static>,
+    {
         let columns = Arc::clone(&reading.columns);
-        let open = move |(number, file)| open(reading.clone(), number, file);
-        Ok(Self {
+        let open = move |(number, (file, deleted))| open(reading.clone(), number, file, deleted);
+        Self {
             columns,
             files: stream::iter(files.into_iter().enumerate())
                 .map(open)
@@ -96,11 +143,11 @@ impl LiveRows {
             open: None,
             done: Box::new(|_| {}),
             files_done: 0,
-        })
+        }
     }
 
     /// Tells `done` after each file how many are read.
-    pub fn telling(self, done: impl FnMut(u64) + Send + 'static) -> Self {
+    pub(crate) fn telling(self, done: impl FnMut(u64) + Send + 'static) -> Self {
         Self {
             done: Box::new(done),
             ..self
@@ -112,7 +159,11 @@ impl LiveRows {
         self.columns.schema()
     }
 
-    /// The next rows with the number of their file, never none; `None` after the last. Decodes: call it from a thread for CPU work.
+    /// The next rows with the number of their file, 65,536 at most and never none; `None` after the last. Decodes: call it from a thread
+    /// for CPU work, with `Handle::block_on`.
+    ///
+    /// # Errors
+    /// [`SourceError`]; then read anew.
     pub async fn next(&mut self) -> Result<Option<(usize, RecordBatch)>, SourceError> {
         loop {
             if self.open.is_none() {
@@ -139,13 +190,13 @@ impl LiveRows {
     }
 }
 
-async fn open(reading: Reading, number: usize, live: LiveFile) -> Result<OpenFile, SourceError> {
-    let path = live.file.file_path().to_owned();
-    let mut deleted = Vec::new();
-    for deletes in &live.deletes {
-        deleted.extend(read_position_deletes(&reading.io, deletes, &path).await?);
-    }
-    let opened = batches(&reading, &live.file, &DeletedRows::of(deleted)).await;
+async fn open(reading: Reading, number: usize, file: DataFile, deleted: Deleted) -> Result<OpenFile, SourceError> {
+    let path = file.file_path().to_owned();
+    let deleted = match deleted {
+        Deleted::Known(rows) => rows,
+        Deleted::ByFiles(files) => DeletedRows::read(&reading.io, &path, &files).await?,
+    };
+    let opened = batches(&reading, &file, &deleted).await;
     let (columns, batches) = opened.map_err(|error| error.of_file(&path))?;
     Ok(OpenFile {
         number,
@@ -182,7 +233,7 @@ async fn batches(
     }
     let batches = builder
         .with_projection(columns.mask.clone())
-        .with_batch_size(BATCH_ROWS)
+        .with_batch_size(reading.batch_rows)
         .build()?;
     Ok((columns, batches))
 }

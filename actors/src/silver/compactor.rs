@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::batch::summary_of;
 use super::failure::SilverFailure;
-use super::one_merge::Attempt;
+use crate::follow::PassFailure as _;
 use crate::pool::JobPanicked;
 use crate::silver_merge::SilverMerge;
 
@@ -152,7 +152,8 @@ impl SilverMerge {
         summary.insert("tapehouse.compacted-files".to_owned(), compacted.inputs().to_string());
         let staged = merger.stage_compaction(compacted, summary).await?;
         let (inputs, outputs) = (staged.inputs(), staged.outputs());
-        if let Some(committed) = self.until_certain(&merger, Attempt::Compaction(&staged)).await? {
+        let commit = || async { Ok(merger.commit_compaction(&staged).await.map(Some)?) };
+        if let Some(committed) = self.follower.commit::<SilverFailure, _>(commit).await? {
             merger.follow_compaction(staged, &committed)?;
             let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::debug!(

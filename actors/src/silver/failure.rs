@@ -9,6 +9,7 @@ use tapehouse_lake::silver::source::SourceError;
 use tapehouse_lake::{LakeError, StateError, StorageFault};
 
 use crate::failure::ErrorCode;
+use crate::follow::PassFailure;
 use crate::pool::JobPanicked;
 
 /// End of one generation of a merge.
@@ -46,9 +47,8 @@ pub(crate) enum SilverFailure {
     Panic(#[from] JobPanicked),
 }
 
-impl SilverFailure {
-    /// Whether only an operator can help. It is tried again nevertheless, at the longest delay: what helps is a change of the tables.
-    pub(crate) fn needs_an_operator(&self) -> bool {
+impl PassFailure for SilverFailure {
+    fn needs_an_operator(&self) -> bool {
         match self {
             Self::Source(_) | Self::Clean(_) => true,
             Self::Lake(error) | Self::Merge(MergeError::Lake(error)) => !error.is_retryable(),
@@ -63,8 +63,15 @@ impl SilverFailure {
         }
     }
 
-    /// Stable code.
-    pub(crate) fn code(&self) -> ErrorCode {
+    fn may_repeat(&self) -> bool {
+        match self {
+            Self::Merge(MergeError::Commit(error)) => error.is_retryable(),
+            Self::Quarantine(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Lake(error) | Self::Merge(MergeError::Lake(error)) => error.code(),
             Self::Source(_) | Self::Merge(MergeError::State(_)) => "state_invalid",

@@ -92,14 +92,7 @@ impl SilverCell {
         self.lock().table_rows = rows;
     }
 
-    /// Counts a commit of a derived table.
-    pub(crate) fn derived(&self, rows: u64, at_ms: i64) {
-        let mut progress = self.lock();
-        progress.rows.written += rows;
-        progress.commits += 1;
-        progress.last_commit_ms = Some(at_ms);
-    }
-
+    /// Counts a commit; of a derived table nothing was `produced`.
     pub(crate) fn committed(&self, rows: &SilverRows, at_ms: i64, produced: &ProducedAt) {
         let mut progress = self.lock();
         progress.rows.add(rows);

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::batch::Batch;
 use super::failure::SilverFailure;
 use super::portion::Portion;
+use crate::follow::PassFailure as _;
 use crate::silver_merge::SilverMerge;
 
 /// New decisions are looked for this often: one query of the catalog.
@@ -91,23 +92,15 @@ impl SilverMerge {
             },
             entries: batch.take_entries(),
         };
-        let mut failures = 0;
-        loop {
-            self.shared.clock.hold().await;
-            match record(&self.shared.lake, &rows).await {
-                Ok(CommitOutcome::Committed(_)) => {
-                    failpoint::reach("after_quarantine_commit");
-                    return Ok(());
-                }
-                Ok(CommitOutcome::Done(NotRecorded::Nothing)) => return Ok(()),
-                Ok(CommitOutcome::Done(not)) => return Err(SilverFailure::Decided(not)),
-                Err(error) if error.is_retryable() && !*self.shared.stopping.borrow() => {
-                    failures += 1;
-                    let delay = self.retry(&SilverFailure::Quarantine(error), failures);
-                    tokio::time::sleep(delay).await;
-                }
-                Err(error) => return Err(error.into()),
+        let record = || async { Ok(record(&self.shared.lake, &rows).await?) };
+        let heals = |failure: &SilverFailure| failure.may_repeat() && !*self.shared.stopping.borrow();
+        match self.follower.until_certain(record, heals).await? {
+            CommitOutcome::Committed(_) => {
+                failpoint::reach("after_quarantine_commit");
+                Ok(())
             }
+            CommitOutcome::Done(NotRecorded::Nothing) => Ok(()),
+            CommitOutcome::Done(not) => Err(SilverFailure::Decided(not)),
         }
     }
 }

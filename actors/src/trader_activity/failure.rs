@@ -4,11 +4,12 @@ use tapehouse_core::derive::DeriveRefusal;
 use tapehouse_lake::silver::activity::ActivityError;
 
 use crate::failure::ErrorCode;
+use crate::follow::PassFailure;
 use crate::pool::JobPanicked;
 
 /// End of one pass.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ActivityFailure {
+pub(crate) enum ActivityFailure {
     /// Reading, computing, writing or committing.
     #[error(transparent)]
     Activity(#[from] ActivityError),
@@ -17,9 +18,8 @@ pub(super) enum ActivityFailure {
     Panic(#[from] JobPanicked),
 }
 
-impl ActivityFailure {
-    /// Whether only an operator can help. It is tried again nevertheless, at the longest delay: what helps is a change of the tables.
-    pub(super) fn needs_an_operator(&self) -> bool {
+impl PassFailure for ActivityFailure {
+    fn needs_an_operator(&self) -> bool {
         match self {
             Self::Activity(error) => match error {
                 ActivityError::Lake(error) => !error.is_retryable(),
@@ -33,8 +33,11 @@ impl ActivityFailure {
         }
     }
 
-    /// Stable code.
-    pub(super) fn code(&self) -> ErrorCode {
+    fn may_repeat(&self) -> bool {
+        matches!(self, Self::Activity(ActivityError::Commit(error)) if error.is_retryable())
+    }
+
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Activity(error) => match error {
                 ActivityError::Lake(error) => error.code(),

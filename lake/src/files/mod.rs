@@ -4,7 +4,6 @@ mod encoder;
 mod encodings;
 mod layout;
 mod position_deletes;
-mod rows;
 mod stats;
 mod streamed;
 
@@ -15,7 +14,6 @@ pub use encoder::{EncodedFile, FileEncoder, FileError, write_file, write_file_in
 pub(crate) use encoder::{Place, write_file_at};
 pub use layout::FileLayout;
 pub use position_deletes::{read_position_deletes, write_position_deletes};
-pub use rows::LiveRows;
 pub(crate) use stats::whole_number;
 pub(crate) use streamed::StreamedFile;
 

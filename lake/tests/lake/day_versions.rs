@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tapehouse_lake::LoadedTable;
 use tapehouse_lake::commit::{Rewrite, Rewritten};
 use tapehouse_lake::silver::SilverTable;
-use tapehouse_lake::silver::source::DayRows;
+use tapehouse_lake::{LiveRows, LoadedTable};
 use uuid::Uuid;
 
 use crate::market::{DAY, DAY_US, HOUR_US, Market, Trade, trade};
@@ -79,11 +78,11 @@ async fn a_rewrite_changes_no_day_version(kind: Kind) {
         })
         .collect();
     assert_eq!(inputs.len(), 2);
-    let mut rows = DayRows::of(&lake, &committed.table, &all_columns(), DAY + 1)
+    let mut rows = LiveRows::of_day(&lake, &committed.table, &all_columns(), DAY + 1)
         .await
         .unwrap();
     let mut read = Vec::new();
-    while let Some(batch) = rows.next().await.unwrap() {
+    while let Some((_, batch)) = rows.next().await.unwrap() {
         read.push(batch);
     }
     let layout = market.merger.layout();

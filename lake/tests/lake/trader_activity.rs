@@ -6,9 +6,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use tapehouse_core::derive::DeriveRefusal;
 use tapehouse_core::new_york;
-use tapehouse_lake::LoadedTable;
 use tapehouse_lake::silver::activity::{ActivityError, Refreshed, TraderActivity};
-use tapehouse_lake::silver::source::DayRows;
+use tapehouse_lake::{LiveRows, LoadedTable};
 
 use crate::lost_answers::{Fault, faulty};
 use crate::market::{DAY, DAY_US, HOUR_US, Hour, Market, Sums, Trade, trade};
@@ -58,8 +57,8 @@ async fn found(derivation: &TraderActivity) -> BTreeMap<Hour, Sums> {
     let mut rows = BTreeMap::new();
     for (day, of_day) in derivation.lake.days(&table).await.unwrap().iter() {
         assert_eq!((of_day.files, of_day.delete_files), (1, 0), "day {day}");
-        let mut read = DayRows::of(&derivation.lake, &table, &names, *day).await.unwrap();
-        while let Some(batch) = read.next().await.unwrap() {
+        let mut read = LiveRows::of_day(&derivation.lake, &table, &names, *day).await.unwrap();
+        while let Some((_, batch)) = read.next().await.unwrap() {
             let traders = batch.column(0).as_string::<i32>();
             let hours = batch.column(1).as_primitive::<TimestampMicrosecondType>();
             let long = |at: usize| batch.column(at).as_primitive::<Int64Type>();

@@ -14,8 +14,8 @@ use crate::commit::{CommitOutcome, Committed, NotOverwritten, Overwrite};
 use crate::error::LakeError;
 use crate::files::{EncodedFile, FileEncoder, FileLayout, write_file_in};
 use crate::lake::{Lake, NewTable};
+use crate::live_rows::LiveRows;
 use crate::name::TableName;
-use crate::silver::source::DayRows;
 use crate::table::LoadedTable;
 
 /// Days of one commit at most: what bounds the memory of a refresh.
@@ -181,9 +181,9 @@ impl TraderActivity {
 
     /// The rows of a day of these trades.
     async fn day(&self, trades: &LoadedTable, layout: &FileLayout, date: i32) -> Result<RecordBatch, ActivityError> {
-        let mut rows = DayRows::of(&self.lake, trades, &SOURCE_COLUMNS, date).await?;
+        let mut rows = LiveRows::of_day(&self.lake, trades, &SOURCE_COLUMNS, date).await?;
         let mut day = DayActivity::default();
-        while let Some(batch) = rows.next().await? {
+        while let Some((_, batch)) = rows.next().await? {
             day.add(&batch)?;
         }
         Ok(day.finish(date, layout.arrow())?)
@@ -203,9 +203,9 @@ impl TraderActivity {
             .iter()
             .map(|field| field.name().as_str())
             .collect();
-        let mut rows = DayRows::of(&self.lake, table, &names, date).await?;
+        let mut rows = LiveRows::of_day(&self.lake, table, &names, date).await?;
         let mut at = 0;
-        while let Some(found) = rows.next().await? {
+        while let Some((_, found)) = rows.next().await? {
             if at + found.num_rows() > computed.num_rows() {
                 return Ok(false);
             }

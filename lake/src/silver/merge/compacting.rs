@@ -9,7 +9,9 @@ use iceberg::spec::DataFile;
 use super::MergeError;
 use super::compact::{Compacted, Compaction, Group};
 use crate::error::LakeError;
-use crate::files::{FileLayout, LiveRows, StreamedFile};
+use crate::files::{FileLayout, StreamedFile};
+use crate::live_rows::LiveRows;
+use crate::silver::source::SourceError;
 use crate::storage::Batch;
 
 /// Rows that are encoded at once: what a file's encodings are chosen by.
@@ -55,11 +57,19 @@ impl Compaction {
         let metadata = self.table.metadata();
         let (location, spec_id) = (metadata.location(), metadata.default_partition_spec_id());
         let io = self.lake.io_of(&self.table);
+        let table = || self.table.ident().clone();
+        let unusable = |error: SourceError| match error {
+            SourceError::Lake(error) => error,
+            other => LakeError::Unusable {
+                table: table(),
+                reason: other.to_string(),
+            },
+        };
         let mut output = Output::new(batch, location, &self.layout, group.date);
         for input in &group.inputs {
-            let mut live = LiveRows::open(&io, &input.file, &self.layout, &input.gone).await?;
+            let mut live = LiveRows::whole(io.clone(), &input.file, &self.layout, &input.gone);
             let before = output.rows;
-            while let Some(rows) = live.next().await? {
+            while let Some((_, rows)) = live.next().await.map_err(unusable)? {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
@@ -69,8 +79,7 @@ impl Compaction {
             if found != expected {
                 let path = input.file.file_path();
                 let reason = format!("{path} has {found} rows that are not deleted, the table says {expected}");
-                let table = self.table.ident().clone();
-                return Err(LakeError::Unusable { table, reason }.into());
+                return Err(LakeError::Unusable { table: table(), reason }.into());
             }
         }
         Ok(Some(output.finish(spec_id).await?))

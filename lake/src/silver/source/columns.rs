@@ -10,6 +10,7 @@ use parquet::schema::types::SchemaDescriptor;
 use super::error::SourceError;
 use crate::bronze::{BronzeLayout, shape};
 use crate::error::LakeError;
+use crate::files::FileLayout;
 use crate::table::LoadedTable;
 
 /// Columns of the table, with their field ids.
@@ -44,6 +45,15 @@ impl Columns {
             ids,
             schema: Arc::new(ArrowSchema::new(fields)),
         })
+    }
+
+    /// All columns of a layout.
+    pub fn all(layout: &FileLayout) -> Self {
+        let fields = layout.schema().as_struct().fields().iter();
+        Self {
+            ids: fields.map(|field| field.id).collect(),
+            schema: Arc::clone(layout.arrow()),
+        }
     }
 
     /// The schema of all batches.

@@ -1,9 +1,7 @@
-//! The rows of a data file that another engine has deleted by position.
-
-use std::sync::Arc;
+//! The rows of a data file that are deleted by position.
 
 use iceberg::io::FileIO;
-use iceberg::spec::ManifestEntry;
+use iceberg::spec::DataFile;
 use parquet::arrow::arrow_reader::RowSelection;
 
 use crate::error::LakeError;
@@ -22,10 +20,10 @@ impl DeletedRows {
     }
 
     /// Reads the positions that `deletes` name of the data file at `path`.
-    pub async fn read(io: &FileIO, path: &str, deletes: &[Arc<ManifestEntry>]) -> Result<Self, LakeError> {
+    pub async fn read(io: &FileIO, path: &str, deletes: &[DataFile]) -> Result<Self, LakeError> {
         let mut positions = Vec::new();
-        for entry in deletes {
-            positions.extend(read_position_deletes(io, entry.data_file(), path).await?);
+        for file in deletes {
+            positions.extend(read_position_deletes(io, file, path).await?);
         }
         Ok(Self::of(positions))
     }

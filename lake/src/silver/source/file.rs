@@ -84,7 +84,7 @@ impl OpenFile {
         }
         let deleted = match groups.is_empty() {
             true => DeletedRows::default(),
-            false => DeletedRows::read(&reading.io, &path, &candidate.deletes).await?,
+            false => DeletedRows::read(&reading.io, &path, &candidate.delete_files()).await?,
         };
         Ok(Some(Self {
             columns: reading.columns.in_file(footer.metadata.parquet_schema()),

@@ -14,7 +14,6 @@
 
 mod bounds;
 pub(crate) mod columns;
-mod day;
 pub(crate) mod deletes;
 mod error;
 mod extents;
@@ -24,11 +23,11 @@ mod rows;
 mod select;
 mod wanted;
 
-pub use day::DayRows;
 pub use error::SourceError;
 pub(crate) use extents::ExtentsCache;
 pub use offsets::bronze_offsets;
 pub use rows::{BronzeRows, SourceStats};
+pub(crate) use select::of_day;
 
 /// The columns that name a Kafka record: incarnation, partition, offset.
 const COORDINATES: [&str; 3] = ["topic_incarnation", "kafka_partition", "kafka_offset"];

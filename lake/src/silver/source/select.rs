@@ -18,6 +18,7 @@ use super::wanted::Wanted;
 use crate::commit::referenced_data_file;
 use crate::days::partition_date;
 use crate::lake::Lake;
+use crate::live_rows::LiveFile;
 use crate::table::LoadedTable;
 
 /// A data file that may hold wanted rows.
@@ -26,6 +27,13 @@ pub(super) struct Candidate {
     pub file: Arc<ManifestEntry>,
     /// Position deletes that may name rows of it.
     pub deletes: Vec<Arc<ManifestEntry>>,
+}
+
+impl Candidate {
+    /// What the manifests say of these deletes.
+    pub fn delete_files(&self) -> Vec<DataFile> {
+        self.deletes.iter().map(|entry| entry.data_file().clone()).collect()
+    }
 }
 
 /// What is to be read.
@@ -84,12 +92,12 @@ pub(super) async fn select(
 }
 
 /// The live files of one day of `table`, which is partitioned by a date, in ascending order of data sequence numbers.
-pub(super) async fn of_day(
+pub(crate) async fn of_day(
     lake: &Lake,
     io: &FileIO,
     table: &LoadedTable,
     date: i32,
-) -> Result<Vec<Candidate>, SourceError> {
+) -> Result<Vec<LiveFile>, SourceError> {
     let manifests = table.manifests(io).await?;
     let mut candidates = Vec::new();
     for manifest in of_content(&manifests, ManifestContentType::Data) {
@@ -105,7 +113,11 @@ pub(super) async fn of_day(
         (file.sequence_number(), file.file_path().to_owned())
     });
     assign_deletes(lake, io, table, None, &mut candidates).await?;
-    Ok(candidates)
+    let live = candidates.iter().map(|candidate| LiveFile {
+        file: candidate.file.data_file().clone(),
+        deletes: candidate.delete_files(),
+    });
+    Ok(live.collect())
 }
 
 /// Notes with each candidate the deletes that apply to it. What is not newer than `seen` applies to none of them.
