@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use arrow_array::Array as _;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use tapehouse_lake::LiveRows;
 use tapehouse_lake::silver::quarantine::Quarantine;
-use tapehouse_lake::silver::source::DayRows;
 
 use super::{TABLE, World};
 use crate::fold::model::Row;
@@ -51,8 +51,8 @@ impl World {
         ];
         let mut rows = Vec::new();
         for (day, _) in self.lake.days(&table).await.unwrap().iter() {
-            let mut read = DayRows::of(&self.lake, &table, &names, *day).await.unwrap();
-            while let Some(batch) = read.next().await.unwrap() {
+            let mut read = LiveRows::of_day(&self.lake, &table, &names, *day).await.unwrap();
+            while let Some((_, batch)) = read.next().await.unwrap() {
                 let texts = |at: usize| batch.column(at).as_string::<i32>();
                 let partitions = batch.column(1).as_primitive::<Int32Type>();
                 let offsets = batch.column(2).as_primitive::<Int64Type>();
