@@ -77,6 +77,7 @@ pub(crate) async fn follow<A: Follow>(mut actor: A) {
         while let Ok(answer) = actor.follower().catch_up.try_recv() {
             waiting.push(answer);
         }
+        actor.follower().is_asked = !waiting.is_empty();
         next = match actor.pass().await {
             Ok(()) => {
                 failures = 0;
@@ -106,6 +107,7 @@ pub(crate) struct Follower {
     pub(crate) progress: SilverCell,
     watermarks: broadcast::Receiver<Watermark>,
     catch_up: mpsc::Receiver<CatchUp>,
+    is_asked: bool,
 }
 
 /// A commit that is in the table, and what is told of it.
@@ -136,8 +138,14 @@ impl Follower {
             progress,
             watermarks: shared.watermarks.subscribe(),
             catch_up,
+            is_asked: false,
         };
         (follower, ask)
+    }
+
+    /// Whether somebody waits for this pass: then nothing is put off.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.is_asked
     }
 
     /// Waits for a reason to look: `other`, or that a watermark `touches` the table's sources. Then it is looked so long after the first

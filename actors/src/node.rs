@@ -16,17 +16,17 @@ use uuid::Uuid;
 
 use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::clock::ClockWatch;
+use crate::derived::DerivedActor;
 use crate::failure::TopicStopped;
 use crate::follow::{CatchUp, Follow, Follower, follow};
 use crate::memory::{BudgetTooSmall, Memory, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{CaughtUp, NodeProgress, ProgressCell};
-use crate::settings::{ActivitySettings, NodeSettings, SilverSettings};
+use crate::settings::{DerivedSettings, NodeSettings, SilverSettings};
 use crate::silver::progress::SilverCell;
 use crate::silver_merge::SilverMerge;
 use crate::supervisor::{Shared, supervise};
-use crate::trader_activity::TraderActivityActor;
 
 /// Watermarks that a slow subscriber may lag behind; it then looks at the tables, as it does anyway.
 const WATERMARKS_KEPT: usize = 256;
@@ -85,14 +85,11 @@ impl SilverHandle {
         Self::start(shared, "silver_merge", progress, actor, tasks)
     }
 
-    fn activity(shared: &Shared, settings: ActivitySettings, tasks: &mut Vec<JoinHandle<()>>) -> Self {
-        let progress = SilverCell::derived_from(&settings.table.to_string(), &settings.source.to_string());
-        let actor = |follower| TraderActivityActor {
-            shared: shared.clone(),
-            settings,
-            follower,
-        };
-        Self::start(shared, "trader_activity", progress, actor, tasks)
+    fn derived(shared: &Shared, settings: DerivedSettings, tasks: &mut Vec<JoinHandle<()>>) -> Self {
+        let sources = settings.table.sources().join(", ");
+        let progress = SilverCell::derived_from(settings.table.name(), &sources);
+        let actor = |follower| DerivedActor::new(shared.clone(), settings, follower);
+        Self::start(shared, "derived", progress, actor, tasks)
     }
 
     fn start<A: Follow + 'static>(
@@ -185,9 +182,9 @@ impl NodeHandle {
         let mut silver: Vec<_> = silver
             .map(|settings| SilverHandle::merge(&shared, settings, &mut tasks))
             .collect();
-        // Last: to be caught up with it, the trades have to be.
-        if let Some(settings) = shared.settings.activity.clone() {
-            silver.push(SilverHandle::activity(&shared, settings, &mut tasks));
+        // Each after its sources: to be caught up with it, these have to be.
+        for settings in &shared.settings.derived {
+            silver.push(SilverHandle::derived(&shared, *settings, &mut tasks));
         }
         Ok(Self {
             topics,

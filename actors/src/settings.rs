@@ -7,6 +7,7 @@ use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_kafka::registry::RegistrySettings;
 use tapehouse_lake::compaction::CompactionSettings;
+use tapehouse_lake::derived::DayTable;
 use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::Rules;
 use tapehouse_lake::{LakeSettings, TableName};
@@ -24,8 +25,8 @@ pub struct NodeSettings {
     pub topics: Vec<TopicSettings>,
     /// Silver tables to keep; none where the node has the bronze layer alone.
     pub silver: Vec<SilverSettings>,
-    /// `silver.trader_activity`, where it is kept.
-    pub activity: Option<ActivitySettings>,
+    /// Tables that are derived a day at a time, each after its sources.
+    pub derived: Vec<DerivedSettings>,
     /// Kafka.
     pub kafka: KafkaSettings,
     /// Schema Registry.
@@ -74,14 +75,13 @@ pub struct SilverSettings {
     pub compaction: Option<CompactionSettings>,
 }
 
-/// `silver.trader_activity`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActivitySettings {
+/// A table that is derived a day at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DerivedSettings {
     /// The table.
-    pub table: TableName,
-    /// The table of trades that it is derived from.
-    pub source: TableName,
-    /// A touched day is computed so long after the first touch.
+    pub table: DayTable,
+    /// `silver.trader_activity`: a touched day is computed so long after the first touch. Gold: the day that is not over is computed no
+    /// more often than so; other days at once.
     pub debounce: Duration,
 }
 

@@ -5,7 +5,7 @@
 //! every change of a day's rows. A compaction that drops the last file of a sequence number may make one smaller, and a day whose
 //! last row moved away has none any more; so each look at a source also has the sequence number of the snapshot that was looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,9 @@ pub struct DerivedState {
     pub logic: u32,
     /// By source table, with its namespace.
     pub sources: BTreeMap<String, SourceState>,
+    /// Days that were computed before they were over.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    provisional: BTreeSet<i32>,
 }
 
 impl DerivedState {
@@ -70,7 +73,13 @@ impl DerivedState {
             owner: owner.into(),
             logic,
             sources: BTreeMap::new(),
+            provisional: BTreeSet::new(),
         }
+    }
+
+    /// The days that were computed before they were over, and not since.
+    pub fn provisional(&self) -> impl Iterator<Item = i32> {
+        self.provisional.iter().copied()
     }
 
     /// What is remembered of `source`.
@@ -84,6 +93,15 @@ impl DerivedState {
         match logic > self.logic {
             true => with_former(&state).dirty(now),
             false => state.dirty(now),
+        }
+    }
+
+    /// The same, committed together with the snapshot `snapshot_id`.
+    #[must_use]
+    pub fn with_snapshot(self, snapshot_id: i64) -> Self {
+        Self {
+            snapshot: snapshot_id,
+            ..self
         }
     }
 
@@ -138,6 +156,8 @@ pub struct DeriveRequest {
     pub logic: u32,
     /// What was read, by source table.
     pub inputs: BTreeMap<String, SourceInput>,
+    /// Those of the days that are not over.
+    pub provisional: BTreeSet<i32>,
 }
 
 /// Proof that the check was passed; only [`decide`] makes one.
@@ -149,10 +169,7 @@ pub struct DerivePermit {
 impl DerivePermit {
     /// The state to be written with the snapshot `snapshot_id`.
     pub fn into_state(self, snapshot_id: i64) -> DerivedState {
-        DerivedState {
-            snapshot: snapshot_id,
-            ..self.next_state
-        }
+        self.next_state.with_snapshot(snapshot_id)
     }
 }
 
@@ -243,6 +260,12 @@ pub fn decide(state: &DerivedState, request: &DeriveRequest) -> DeriveDecision {
             }
             source.former.remove(&day);
             source.days.insert(day, found.unwrap_or(-input.at.max(1)));
+            let is_provisional = request.provisional.contains(&day);
+            is_new |= is_provisional != state.provisional.contains(&day);
+            match is_provisional {
+                true => next_state.provisional.insert(day),
+                false => next_state.provisional.remove(&day),
+            };
         }
         source.at = source.at.max(input.at);
     }

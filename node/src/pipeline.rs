@@ -7,15 +7,16 @@ use std::time::Duration;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use tapehouse_actors::{
-    ActivitySettings, CommitPolicy, NodeHandle, NodeProgress, NodeSettings, SilverProgress, SilverSettings, StartError,
+    CommitPolicy, DerivedSettings, NodeHandle, NodeProgress, NodeSettings, SilverProgress, SilverSettings, StartError,
     StopReport, TopicProgress, TopicSettings, TopicState,
 };
 use tapehouse_core::clock::now_ms;
 use tapehouse_core::freshness::DelayQuantiles;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_lake::compaction::CompactionSettings;
+use tapehouse_lake::derived::DayTable;
+use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::Rules;
-use tapehouse_lake::silver::{SilverTable, activity};
 use tokio::sync::watch;
 
 use crate::beacon::Beacon;
@@ -47,7 +48,7 @@ pub fn node_settings(config: &Config, topics: &[Topic]) -> Result<NodeSettings, 
         state_dir: config.state_dir.clone(),
         topics: topics.iter().map(topic_settings).collect::<Result<_, _>>()?,
         silver: Vec::new(),
-        activity: None,
+        derived: Vec::new(),
         kafka: kafka_settings(config)?,
         registry: registry_settings(config)?,
         lake: lake_settings(config)?,
@@ -109,14 +110,22 @@ pub fn silver_settings(
         .collect()
 }
 
-/// What `silver.trader_activity` is derived from; `None` where none of `tables` is the one of trades.
-pub fn activity_settings(tables: &[SilverSettings], debounce: Duration) -> Option<ActivitySettings> {
-    let has_trades = tables.iter().any(|settings| settings.table == SilverTable::Trades);
-    has_trades.then(|| ActivitySettings {
-        table: activity::TABLE.parse().expect("a name with its namespace"),
-        source: SilverTable::Trades.name().parse().expect("a name with its namespace"),
-        debounce,
-    })
+/// What is derived where `silver` is kept: `silver.trader_activity`, and gold, whose open day is computed
+/// no more often than every `open_day_debounce`, where there is one. Nothing without trades.
+pub fn derived_settings(
+    silver: &[SilverSettings],
+    activity_debounce: Duration,
+    open_day_debounce: Option<Duration>,
+) -> Vec<DerivedSettings> {
+    let has_trades = silver.iter().any(|settings| settings.table == SilverTable::Trades);
+    let tables = DayTable::ALL.into_iter().filter_map(|table| {
+        let debounce = match table.is_gold() {
+            true => open_day_debounce?,
+            false => activity_debounce,
+        };
+        Some(DerivedSettings { table, debounce })
+    });
+    tables.filter(|_| has_trades).collect()
 }
 
 /// Where a node is asked.

@@ -22,6 +22,10 @@ const MINUTE_US: i64 = 60_000_000;
 const OPEN_US: i64 = (9 * 60 + 30) * MINUTE_US;
 /// Microseconds from midnight to the close, 16:00.
 const CLOSE_US: i64 = 16 * 60 * MINUTE_US;
+/// What comes so long after a day's end still belongs to its final rows.
+const LATENESS_US: i64 = 15 * MINUTE_US;
+/// Microseconds from midnight to the end of the lateness after 17:00.
+const FINAL_US: i64 = 17 * 60 * MINUTE_US + LATENESS_US;
 /// The calendar that is part of the program.
 const NYSE: &str = include_str!("../../data/nyse-2020-2030.txt");
 
@@ -175,6 +179,18 @@ impl Calendar {
             close_us: new_york::instant(day, *early_us.unwrap_or(&CLOSE_US)),
             is_early_close: early_us.is_some(),
         }))
+    }
+
+    /// The instant from which on what is derived of a day is final: 17:15 of a session, an hour and a quarter after the close of most and
+    /// a quarter after the schedule; a quarter past midnight where there is no trading.
+    ///
+    /// # Errors
+    /// A day beyond the calendar's years.
+    pub fn final_us(&self, day: i32) -> Result<i64, UnknownYear> {
+        Ok(match self.session(day)? {
+            Some(_) => new_york::instant(day, FINAL_US),
+            None => new_york::instant(day.saturating_add(1), LATENESS_US),
+        })
     }
 
     /// The day's session; `None` where there is no trading.

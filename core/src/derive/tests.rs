@@ -11,6 +11,7 @@ fn request(logic: u32, at: i64, days: &[(i32, Option<i64>)]) -> DeriveRequest {
         owner: "c".into(),
         logic,
         inputs: [(SOURCE.to_owned(), input)].into(),
+        provisional: BTreeSet::new(),
     }
 }
 
@@ -127,4 +128,22 @@ fn a_state_of_thousands_of_days_stays_small() {
         .collect();
     let state = accepted(&DerivedState::new("c", 1), &request(1, 12_500, &days));
     assert!(state.to_json().len() < 2_500 * 15, "{} bytes", state.to_json().len());
+}
+
+#[test]
+fn a_provisional_day_becomes_final_without_a_newer_input() {
+    let open = |days: &[i32]| DeriveRequest {
+        provisional: days.iter().copied().collect(),
+        ..request(1, 4, &[(10, Some(3)), (11, Some(4))])
+    };
+    let state = accepted(&DerivedState::new("c", 1), &open(&[11]));
+    assert_eq!(state.provisional().collect::<Vec<_>>(), [11]);
+    assert_eq!(decide(&state, &open(&[11])), DeriveDecision::Unchanged);
+    assert_eq!(DerivedState::from_json(&state.to_json()).unwrap(), state);
+    let ended = accepted(&state, &open(&[]));
+    assert_eq!(ended.provisional().count(), 0);
+    assert_eq!(decide(&ended, &open(&[])), DeriveDecision::Unchanged);
+    // A computation of other days says nothing of this one.
+    let other = accepted(&state, &request(1, 5, &[(12, Some(5))]));
+    assert_eq!(other.provisional().collect::<Vec<_>>(), [11]);
 }

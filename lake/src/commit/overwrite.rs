@@ -111,10 +111,7 @@ impl Change for Staged<'_> {
             DeriveDecision::Unchanged => return Ok(Planned::Done(NotOverwritten::Unchanged(state))),
             #[cfg(feature = "chaos")]
             DeriveDecision::Refuse(DeriveRefusal::Stale { .. }) if failpoint::defence_is_off("input_version") => {
-                DerivedState {
-                    snapshot: snapshot_id,
-                    ..state
-                }
+                state.with_snapshot(snapshot_id)
             }
             DeriveDecision::Refuse(refusal) => return Ok(Planned::Done(NotOverwritten::Refused(refusal))),
         };

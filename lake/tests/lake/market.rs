@@ -12,8 +12,8 @@ use tapehouse_core::new_york;
 use tapehouse_core::offsets::{OffsetRange, Ranges};
 use tapehouse_lake::Lake;
 use tapehouse_lake::commit::Committed;
+use tapehouse_lake::derived::{DayTable, Derivation};
 use tapehouse_lake::index::IndexSettings;
-use tapehouse_lake::silver::activity::TraderActivity;
 use tapehouse_lake::silver::merge::{KeyedRows, KeyedTable, Merger};
 use tapehouse_lake::silver::{SilverTable, keys, orders};
 
@@ -146,12 +146,11 @@ impl Market {
         (committed, staged.touched_days().clone())
     }
 
-    pub async fn derivation(&self, lake: Lake) -> TraderActivity {
-        TraderActivity {
-            lake,
+    pub async fn derivation(&self, lake: Lake) -> Derivation {
+        Derivation {
             ident: self.rig.place.beside("trader_activity"),
-            source: self.rig.ident.clone(),
-            owner: "cluster-1".to_owned(),
+            sources: vec![self.rig.ident.clone()],
+            ..Derivation::new(lake, DayTable::TraderActivity, "cluster-1")
         }
     }
 

@@ -6,12 +6,15 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use tapehouse_core::derive::DeriveRefusal;
 use tapehouse_core::new_york;
-use tapehouse_lake::silver::activity::{ActivityError, Refreshed, TraderActivity};
+use tapehouse_lake::derived::{Derivation, DeriveError, Refreshed};
 use tapehouse_lake::{LiveRows, LoadedTable};
 
 use crate::lost_answers::{Fault, faulty};
 use crate::market::{DAY, DAY_US, HOUR_US, Hour, Market, Sums, Trade, trade};
 use crate::place::{Kind, on_each_catalog};
+
+/// Of activity no day is provisional: the time does not matter.
+const NOW_US: i64 = 0;
 
 on_each_catalog! {
     activity_is_what_the_trades_say_after_every_correction,
@@ -21,7 +24,7 @@ on_each_catalog! {
 }
 
 /// Does what there is to do; the days computed and those that have other rows now.
-async fn refresh(derivation: &TraderActivity) -> (Vec<i32>, Vec<i32>) {
+async fn refresh(derivation: &Derivation) -> (Vec<i32>, Vec<i32>) {
     let (computed, refreshed) = computed(derivation).await;
     if computed.is_empty() {
         return (computed, Vec::new());
@@ -30,8 +33,8 @@ async fn refresh(derivation: &TraderActivity) -> (Vec<i32>, Vec<i32>) {
     (computed, refreshed.changed_days().collect())
 }
 
-async fn computed(derivation: &TraderActivity) -> (Vec<i32>, Refreshed) {
-    let refresh = derivation.look().await.unwrap().unwrap();
+async fn computed(derivation: &Derivation) -> (Vec<i32>, Refreshed) {
+    let refresh = derivation.look(NOW_US).await.unwrap().unwrap();
     let refreshed = derivation
         .compute(&refresh, refresh.days(), BTreeMap::new())
         .await
@@ -39,12 +42,12 @@ async fn computed(derivation: &TraderActivity) -> (Vec<i32>, Refreshed) {
     (refresh.days().to_vec(), refreshed)
 }
 
-async fn activity(derivation: &TraderActivity) -> LoadedTable {
+async fn activity(derivation: &Derivation) -> LoadedTable {
     derivation.lake.load(&derivation.ident).await.unwrap().unwrap()
 }
 
 /// What the table has, and that each day of it is one file.
-async fn found(derivation: &TraderActivity) -> BTreeMap<Hour, Sums> {
+async fn found(derivation: &Derivation) -> BTreeMap<Hour, Sums> {
     let table = activity(derivation).await;
     let names = [
         "trader_id",
@@ -78,7 +81,7 @@ async fn found(derivation: &TraderActivity) -> BTreeMap<Hour, Sums> {
     rows
 }
 
-async fn demand(market: &Market, derivation: &TraderActivity) {
+async fn demand(market: &Market, derivation: &Derivation) {
     let (found, expected) = (found(derivation).await, market.expected());
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (key, (count, volume, notional, symbols)) in expected {
@@ -97,7 +100,7 @@ async fn activity_is_what_the_trades_say_after_every_correction(kind: Kind) {
         return;
     };
     let derivation = market.derivation(market.rig.lake.clone()).await;
-    assert!(derivation.look().await.unwrap().is_none(), "no trades, no table");
+    assert!(derivation.look(NOW_US).await.unwrap().is_none(), "no trades, no table");
     // Three days, from the first instant of each to the last.
     let first: Vec<Trade> = (0..90)
         .map(|id| {
@@ -149,7 +152,7 @@ async fn activity_is_what_the_trades_say_after_every_correction(kind: Kind) {
     assert!(found(&derivation).await.keys().all(|(day, ..)| *day != DAY + 1));
     // From nothing, by somebody who knows nothing: the same rows to the bit.
     let incremental = found(&derivation).await;
-    let afresh = TraderActivity {
+    let afresh = Derivation {
         ident: market.rig.place.beside("activity_afresh"),
         ..market.derivation(market.rig.other().await).await
     };
@@ -201,7 +204,7 @@ async fn of_two_nodes_the_one_with_older_trades_is_refused(kind: Kind) {
     let snapshot = activity(&there).await.metadata().current_snapshot_id();
     let late = here.commit(&old).await;
     assert!(
-        matches!(late, Err(ActivityError::Refused(DeriveRefusal::Stale { .. }))),
+        matches!(late, Err(DeriveError::Refused(DeriveRefusal::Stale { .. }))),
         "{late:?}"
     );
     assert_eq!(activity(&there).await.metadata().current_snapshot_id(), snapshot);
@@ -215,7 +218,7 @@ async fn of_two_nodes_the_one_with_older_trades_is_refused(kind: Kind) {
         assert_eq!(committed, 1, "round {round}");
         demand(&market, &there).await;
     }
-    let foreign = TraderActivity {
+    let foreign = Derivation {
         owner: "cluster-2".to_owned(),
         ..there.clone()
     };
@@ -223,7 +226,7 @@ async fn of_two_nodes_the_one_with_older_trades_is_refused(kind: Kind) {
     let (_, refreshed) = computed(&foreign).await;
     let refused = foreign.commit(&refreshed).await;
     assert!(
-        matches!(refused, Err(ActivityError::Refused(DeriveRefusal::OtherOwner { .. }))),
+        matches!(refused, Err(DeriveError::Refused(DeriveRefusal::OtherOwner { .. }))),
         "{refused:?}"
     );
 }

@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Layers to run
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "bronze,silver")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bronze,silver,gold")]
     layers: Vec<Layer>,
     /// Folder of the tables [default: a new one in the system's folder of temporary files]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -65,6 +65,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         rate_per_s: f64::from(args.rate),
         seed: args.seed,
         has_silver: args.layers.contains(&Layer::Silver),
+        has_gold: args.layers.contains(&Layer::Gold),
         servers: Servers {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
             grpc: Grpc::local(args.grpc_port),

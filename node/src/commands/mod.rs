@@ -46,6 +46,8 @@ pub enum Layer {
     Bronze,
     /// One row a key, cleaned by rule.
     Silver,
+    /// One partition a trading day, computed from silver.
+    Gold,
 }
 
 /// Begins to log for a command that only reads: warnings and errors, unless the user asked for more.

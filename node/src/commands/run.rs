@@ -14,7 +14,7 @@ use crate::connect::{kafka_settings, lake_failure, lake_settings, registry_clien
 use crate::console::{Live, OutputFormat, Style, grouped, logs, print, print_json};
 use crate::exit::{Exit, Failure, chain};
 use crate::pipeline::{
-    Pipeline, Servers, TICK, Totals, activity_settings, node_settings, silver_as_json, silver_settings,
+    Pipeline, Servers, TICK, Totals, derived_settings, node_settings, silver_as_json, silver_settings,
 };
 use crate::process::Usage;
 use crate::push::{PushError, Pusher};
@@ -25,7 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   tapehouse run --config tapehouse.toml
   tapehouse run --source trades --source orderbook       only these topics
-  tapehouse run --layers bronze,silver                   silver tables too
+  tapehouse run --layers bronze,silver,gold              silver and gold tables too
   tapehouse run --until-caught-up -o json                what is there now, then stop; for jobs and benches
   tapehouse run --dry-run                                schema, tables and first records; writes nothing
 
@@ -42,7 +42,7 @@ pub struct Args {
     /// Only this topic: short name, topic or table; repeatable [default: all configured]
     #[arg(long, value_name = "TOPIC")]
     source: Vec<String>,
-    /// Layers to run
+    /// Layers to run; each needs those before it
     #[arg(long, value_enum, value_delimiter = ',', default_value = "bronze")]
     layers: Vec<Layer>,
     /// Stop with 0 as soon as all that was visible at start is committed
@@ -90,9 +90,11 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let mut settings = node_settings(&config, &topics)?;
     settings.cut_at_end = args.until_caught_up;
     settings.take_over = args.take_over;
-    if args.layers.contains(&Layer::Silver) {
+    let has_gold = args.layers.contains(&Layer::Gold);
+    if has_gold || args.layers.contains(&Layer::Silver) {
         settings.silver = silver_settings(&topics, settings.compaction.as_ref())?;
-        settings.activity = activity_settings(&settings.silver, config.activity_debounce);
+        let open_day = has_gold.then_some(config.open_day_debounce);
+        settings.derived = derived_settings(&settings.silver, config.activity_debounce, open_day);
     }
     let servers = Servers {
         http: config.http_listen,

@@ -187,6 +187,7 @@ pub const KEYS: &[Key] = &[
     Key::new("compaction.enabled", Node, Bool, "false", "Whether small files become larger ones while tables are written").default("true"),
     Key::new("compaction.target_mb", Node, Integer { min: 16, max: 1024 }, "128", "Size up to which files are made, in MiB").default("256"),
     Key::new("silver.activity_debounce_ms", Node, Integer { min: 100, max: 3_600_000 }, "60000", "silver.trader_activity: a touched day is computed so long after the first touch, in ms").default("60000"),
+    Key::new("gold.open_day_debounce_ms", Node, Integer { min: 100, max: 3_600_000 }, "10000", "Gold: the day that is not over is computed no more often than so, in ms; it is provisional until 17:15 in New York").default("10000"),
     Key::new("http.listen", Node, Listen, "\"127.0.0.1:9464\"", "Address of /metrics, /healthz and /readyz").default("127.0.0.1:9464"),
     Key::new("http.insecure", Node, Bool, "true", "Permits an address other than loopback: HTTP has no TLS and no tokens").default("false"),
     Key::new("grpc.listen", Node, Listen, "\"127.0.0.1:50051\"", "Address of the gRPC server").default("127.0.0.1:50051"),

@@ -163,6 +163,8 @@ pub struct Config {
     pub lake: Option<Lake>,
     /// How long after its first touch a day of `silver.trader_activity` is computed.
     pub activity_debounce: Duration,
+    /// The day that is not over is computed no more often than so, in gold.
+    pub open_day_debounce: Duration,
     /// Longest age of a commit's oldest record.
     pub commit_max_age: Duration,
     /// Bytes of records in a commit.

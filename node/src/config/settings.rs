@@ -39,6 +39,7 @@ pub fn build(
         registry,
         lake: lake(&resolved, faults),
         activity_debounce: Duration::from_millis(resolved.integer("silver.activity_debounce_ms")?),
+        open_day_debounce: Duration::from_millis(resolved.integer("gold.open_day_debounce_ms")?),
         commit_max_age: Duration::from_millis(resolved.integer("commit.max_age_ms")?),
         commit_max_bytes: resolved.integer("commit.max_bytes")?,
         commit_max_rows: resolved.integer("commit.max_rows"),

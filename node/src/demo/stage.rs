@@ -22,7 +22,7 @@ use crate::check::{Deep, TableCheck, check};
 use crate::config::Topic;
 use crate::connect::{lake_failure, registry_failure};
 use crate::exit::Failure;
-use crate::pipeline::{Pipeline, Servers, TICK, Totals, activity_settings, silver_settings, topic_settings};
+use crate::pipeline::{Pipeline, Servers, TICK, Totals, derived_settings, silver_settings, topic_settings};
 use crate::view::table_name;
 
 const PARTITIONS: i32 = 4;
@@ -30,6 +30,7 @@ const PARTITIONS: i32 = 4;
 const CATCH_UP: Duration = Duration::from_secs(60);
 /// Short, so that a demo of half a minute shows activity meanwhile.
 const ACTIVITY_DEBOUNCE: Duration = Duration::from_secs(5);
+const OPEN_DAY_DEBOUNCE: Duration = Duration::from_secs(5);
 const MEMORY_BUDGET_BYTES: u64 = 256 << 20;
 
 /// What is to be shown.
@@ -40,6 +41,8 @@ pub struct StageOptions {
     pub seed: u64,
     /// Whether silver tables are kept too.
     pub has_silver: bool,
+    /// Whether gold tables are kept too; they need silver.
+    pub has_gold: bool,
     /// Where the node is asked.
     pub servers: Servers,
 }
@@ -86,7 +89,7 @@ impl Stage {
         let registry_settings = RegistrySettings::new(&registry.url()).map_err(|error| registry_failure(&error))?;
         let client = RegistryClient::new(registry_settings.clone()).map_err(|error| registry_failure(&error))?;
         let kafka = KafkaSettings::new(broker.bootstrap_servers());
-        let silver = match options.has_silver {
+        let silver = match options.has_silver || options.has_gold {
             true => silver_settings(&topics, Some(&CompactionSettings::default()))?,
             false => Vec::new(),
         };
@@ -95,7 +98,11 @@ impl Stage {
             node: "demo-1".to_owned(),
             state_dir: place.state_dir(),
             topics: topics.iter().map(topic_settings).collect::<Result<_, _>>()?,
-            activity: activity_settings(&silver, ACTIVITY_DEBOUNCE),
+            derived: derived_settings(
+                &silver,
+                ACTIVITY_DEBOUNCE,
+                options.has_gold.then_some(OPEN_DAY_DEBOUNCE),
+            ),
             silver,
             kafka: kafka.clone(),
             registry: registry_settings,

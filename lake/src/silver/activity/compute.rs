@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float64Type, TimestampMicrosecondType};
+use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{
     Array as _, ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, PrimitiveArray, RecordBatch,
     StringArray, TimestampMicrosecondArray,
@@ -12,6 +11,8 @@ use arrow_array::{
 use arrow_schema::{ArrowError, SchemaRef as ArrowSchemaRef};
 use roaring::RoaringBitmap;
 use tapehouse_core::exact_sum::ExactSum;
+
+use crate::derived::columns::{Read, Texts, in_layout};
 
 /// What of `silver.trades` is read.
 pub(super) const SOURCE_COLUMNS: [&str; 6] = [
@@ -33,21 +34,6 @@ struct Hour {
     symbols: RoaringBitmap,
 }
 
-/// Texts by number.
-#[derive(Debug, Default)]
-struct Texts(HashMap<String, u32>);
-
-impl Texts {
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.0.get(text) {
-            return *number;
-        }
-        let number = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        self.0.insert(text.to_owned(), number);
-        number
-    }
-}
-
 /// A day as far as its trades were seen. Memory follows the traders' hours and their symbols, not the trades.
 #[derive(Debug, Default)]
 pub struct DayActivity {
@@ -65,29 +51,16 @@ struct Trades<'a> {
     needs_review: &'a BooleanArray,
 }
 
-fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
-    let column = rows.column_by_name(name);
-    column.ok_or_else(|| ArrowError::SchemaError(format!("trades have no column {name}")))
-}
-
 impl<'a> Trades<'a> {
     fn of(rows: &'a RecordBatch) -> Result<Self, ArrowError> {
-        let typed = |name: &str| ArrowError::SchemaError(format!("trades have a column {name} of another type"));
-        let text = |name: &str| column(rows, name)?.as_string_opt::<i32>().ok_or_else(|| typed(name));
-        let number = |name: &str| {
-            column(rows, name)?
-                .as_primitive_opt::<Float64Type>()
-                .ok_or_else(|| typed(name))
-        };
-        let times = column(rows, "trade_timestamp")?.as_primitive_opt();
-        let needs_review = column(rows, "needs_review")?.as_boolean_opt();
+        let read = Read(rows);
         Ok(Self {
-            traders: text("trader_id")?,
-            symbols: text("symbol")?,
-            prices: number("price")?,
-            quantities: number("quantity")?,
-            times: times.ok_or_else(|| typed("trade_timestamp"))?,
-            needs_review: needs_review.ok_or_else(|| typed("needs_review"))?,
+            traders: read.text("trader_id")?,
+            symbols: read.text("symbol")?,
+            prices: read.double("price")?,
+            quantities: read.double("quantity")?,
+            times: read.times("trade_timestamp")?,
+            needs_review: read.boolean("needs_review")?,
         })
     }
 
@@ -124,10 +97,7 @@ impl DayActivity {
     /// # Errors
     /// When the layout is not the table's.
     pub fn finish(self, date: i32, arrow: &ArrowSchemaRef) -> Result<RecordBatch, ArrowError> {
-        let mut names = vec![String::new(); self.traders.0.len()];
-        for (name, number) in self.traders.0 {
-            names[number as usize] = name;
-        }
+        let names = self.traders.into_names();
         let mut hours: Vec<((i64, &str), Hour)> = self
             .hours
             .into_iter()
@@ -149,18 +119,7 @@ impl DayActivity {
             ("distinct_symbols", Arc::new(symbols)),
             (super::DATE_COLUMN, Arc::new(Date32Array::from(vec![date; hours.len()]))),
         ];
-        let columns: HashMap<&str, ArrayRef> = columns.into_iter().collect();
-        let in_layout = |field: &arrow_schema::FieldRef| -> Result<ArrayRef, ArrowError> {
-            match columns.get(field.name().as_str()) {
-                Some(column) => arrow_cast::cast(column, field.data_type()),
-                None => Err(ArrowError::SchemaError(format!(
-                    "nothing is computed for {}",
-                    field.name()
-                ))),
-            }
-        };
-        let arrays: Result<Vec<ArrayRef>, ArrowError> = arrow.fields().iter().map(in_layout).collect();
-        RecordBatch::try_new(Arc::clone(arrow), arrays?)
+        in_layout(columns, arrow)
     }
 }
 

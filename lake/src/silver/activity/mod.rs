@@ -9,23 +9,15 @@
 //! and quantities of a limited number of decimals, and silver has what was received.
 
 mod compute;
-mod refresh;
 
-use std::sync::{Arc, LazyLock};
-
-use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema};
-use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
-use iceberg::spec::{Schema, Transform, UnboundPartitionSpec};
-use tapehouse_core::derive::DeriveRefusal;
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, SchemaRef as ArrowSchemaRef};
 
 pub use compute::{DayActivity, compute};
-pub use refresh::{MAX_DAYS, Refresh, Refreshed, TraderActivity};
 
-use super::source::SourceError;
 use crate::bronze::timestamptz;
-use crate::error::{CommitError, LakeError};
-use crate::files::FileError;
-use crate::table::StateError;
+use crate::derived::columns::required;
+use crate::derived::{DeriveError, SourceDay};
 
 /// Name with namespace.
 pub const TABLE: &str = "silver.trader_activity";
@@ -34,57 +26,28 @@ pub const DATE_COLUMN: &str = "activity_date";
 /// Version of what is computed: a new one computes all days again.
 pub const LOGIC_VERSION: u32 = 1;
 
-/// Why days were not computed.
-#[derive(Debug, thiserror::Error)]
-pub enum ActivityError {
-    /// Catalog or warehouse.
-    #[error(transparent)]
-    Lake(#[from] LakeError),
-    /// Rows of trades could not be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// What the table records cannot be trusted.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// A data file.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Trades are not in the layout of their table.
-    #[error(transparent)]
-    Rows(#[from] ArrowError),
-    /// The commit.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The table rests on newer trades, or belongs to somebody else.
-    #[error(transparent)]
-    Refused(#[from] DeriveRefusal),
-}
-
 /// The columns. Their ids are those that creating the table assigns.
-pub(super) fn fields() -> Vec<Field> {
-    let field = |name: &str, data_type: DataType, doc: &str| {
-        Field::new(name, data_type, false).with_metadata([("doc".to_owned(), doc.to_owned())].into())
-    };
+pub(crate) fn fields() -> Vec<Field> {
     vec![
-        field("trader_id", DataType::Utf8, "Trader; part of the key"),
-        field(
+        required("trader_id", DataType::Utf8, "Trader; part of the key"),
+        required(
             "activity_hour",
             timestamptz(),
             "Begin of the hour, UTC; part of the key",
         ),
-        field("trade_count", DataType::Int64, "Trades of the hour that need no review"),
-        field(
+        required("trade_count", DataType::Int64, "Trades of the hour that need no review"),
+        required(
             "total_volume",
             DataType::Float64,
             "Sum of quantity, exact, rounded once",
         ),
-        field(
+        required(
             "total_notional",
             DataType::Float64,
             "Sum of price * quantity, products rounded, their sum exact, rounded once",
         ),
-        field("distinct_symbols", DataType::Int64, "Different symbols traded"),
-        field(
+        required("distinct_symbols", DataType::Int64, "Different symbols traded"),
+        required(
             DATE_COLUMN,
             DataType::Date32,
             "Date of activity_hour in America/New_York; the partition",
@@ -92,19 +55,13 @@ pub(super) fn fields() -> Vec<Field> {
     ]
 }
 
-static SCHEMA: LazyLock<(Schema, UnboundPartitionSpec)> = LazyLock::new(|| {
-    let schema = arrow_schema_to_schema_auto_assign_ids(&ArrowSchema::new(fields()));
-    let schema = schema.expect("the columns are written in the program, and tests make the table");
-    let date = schema.field_id_by_name(DATE_COLUMN).unwrap_or_default();
-    let spec = UnboundPartitionSpec::builder().add_partition_field(date, DATE_COLUMN, Transform::Identity);
-    let spec = spec.expect("one field of the schema").build();
-    (schema, spec)
-});
-
-fn schema() -> Arc<Schema> {
-    Arc::new(SCHEMA.0.clone())
-}
-
-fn partition_spec() -> UnboundPartitionSpec {
-    SCHEMA.1.clone()
+/// The rows of a day of trades, in the layout `arrow`.
+pub(crate) async fn day(sources: &SourceDay<'_>, arrow: &ArrowSchemaRef) -> Result<RecordBatch, DeriveError> {
+    let mut day = DayActivity::default();
+    if let Some(mut rows) = sources.rows(0, &compute::SOURCE_COLUMNS).await? {
+        while let Some((_, batch)) = rows.next().await? {
+            day.add(&batch)?;
+        }
+    }
+    Ok(day.finish(sources.date, arrow)?)
 }

@@ -1,3 +1,5 @@
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Float64Type;
 use arrow_schema::{DataType, Schema};
 
 use super::*;

@@ -1,0 +1,9 @@
+//! Gold: what a desk opens after the close, always right for what silver says.
+//!
+//! [`summary`] and [`overview`] are computed a day at a time from the same day of their sources ([`crate::derived`]).
+
+pub mod overview;
+pub mod summary;
+
+/// The column that all gold tables are partitioned by: the date in New York.
+pub const DATE_COLUMN: &str = "trading_date";
