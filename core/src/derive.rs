@@ -29,6 +29,11 @@ impl SourceState {
         self.days.get(&day).map(|version| (*version > 0).then_some(*version))
     }
 
+    /// The days that were computed by the present logic.
+    pub fn days(&self) -> impl Iterator<Item = i32> {
+        self.days.keys().copied()
+    }
+
     /// The days that have to be computed, of a source that has these versions now: changed, new, emptied, or made by a former logic.
     pub fn dirty(&self, now: &BTreeMap<i32, i64>) -> Vec<i32> {
         let changed = now.iter().filter(|(day, version)| self.days.get(day) != Some(version));

@@ -4,12 +4,13 @@ use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::producer::ProducerError;
 use tapehouse_kafka::registry::{RegistryAuth, RegistryClient, RegistryError, RegistrySettings};
 use tapehouse_kafka::{AccessError, KafkaSettings};
+use tapehouse_lake::derived::DeriveError;
 use tapehouse_lake::silver::source::SourceError;
 use tapehouse_lake::verify::VerifyError;
 use tapehouse_lake::{LakeError, LakeSettings};
 
 use crate::config::{Config, ConfigError, Fault, RegistryLogin};
-use crate::exit::{Failure, chain};
+use crate::exit::{Exit, Failure, chain};
 
 /// How to reach Kafka.
 ///
@@ -174,6 +175,18 @@ pub fn verify_failure(error: &VerifyError) -> Failure {
         VerifyError::Source(SourceError::Lake(error)) => lake_failure(error),
         VerifyError::Source(source) => Failure::failed(chain(error)).code(source.code()),
         VerifyError::Decisions(source) => Failure::failed(chain(error)).code(source.code()),
+        _ => Failure::failed(chain(error)).code("lake"),
+    }
+}
+
+/// A failure to compute days, by its class.
+pub fn derive_failure(error: &DeriveError) -> Failure {
+    match error {
+        DeriveError::Lake(error) => lake_failure(error),
+        DeriveError::Source(SourceError::Lake(error)) => lake_failure(error),
+        DeriveError::Source(source) => Failure::failed(chain(error)).code(source.code()),
+        DeriveError::State(_) => Failure::with(Exit::CheckFailed, error).code("state_invalid"),
+        DeriveError::Calendar(_) => Failure::failed(chain(error)).code("unknown_year"),
         _ => Failure::failed(chain(error)).code("lake"),
     }
 }

@@ -17,7 +17,7 @@ use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::spec::{Schema, Transform, UnboundPartitionSpec};
 
 pub use error::DeriveError;
-pub use refresh::{Derivation, MAX_DAYS, Refresh, Refreshed};
+pub use refresh::{Derivation, MAX_DAYS, Recorded, Refresh, Refreshed};
 
 use crate::gold::{overview, summary};
 use crate::lake::Lake;

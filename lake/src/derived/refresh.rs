@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tapehouse_core::calendar::{Calendar, UnknownYear};
-use tapehouse_core::derive::{DeriveRequest, DerivedState, SourceInput};
+use tapehouse_core::derive::{DeriveRequest, DerivedState, SourceInput, SourceState};
 use tapehouse_core::state::STATE_PROPERTY;
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -109,6 +109,17 @@ impl Refresh {
     }
 }
 
+/// What a table records, beside its sources.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The table and its sources; the days are those that are current.
+    pub refresh: Refresh,
+    /// Days that rest on other sources than there are now: they are about to be computed anew.
+    pub others: Vec<i32>,
+    /// Sources that are older than what the table rests on: name, recorded and found sequence number.
+    pub ahead_of: Vec<(String, i64, i64)>,
+}
+
 /// Days that are computed, their files durable.
 #[derive(Clone, Debug)]
 pub struct Refreshed {
@@ -145,24 +156,9 @@ impl Derivation {
     /// # Errors
     /// [`DeriveError::Lake`], [`DeriveError::State`]; [`DeriveError::Calendar`] where gold has rows beyond the calendar's years.
     pub async fn look(&self, now_us: i64) -> Result<Option<Refresh>, DeriveError> {
-        let (mut sources, mut source_tables) = (Vec::new(), Vec::new());
-        for ident in &self.sources {
-            let table = self.lake.load(ident).await?;
-            let at = table.as_ref().and_then(|table| table.metadata().current_snapshot());
-            let at = at.map_or(0, |snapshot| snapshot.sequence_number());
-            if at == 0 && sources.is_empty() {
-                return Ok(None);
-            }
-            let versions = match &table {
-                Some(table) => self.lake.day_versions(table).await?,
-                None => BTreeMap::new(),
-            };
-            sources.push(Source {
-                name: ident.to_string(),
-                at,
-                versions,
-            });
-            source_tables.push(table.map(Arc::new));
+        let (sources, source_tables) = self.sources().await?;
+        if sources.first().is_none_or(|first| first.at == 0) {
+            return Ok(None);
         }
         let logic = self.table.logic_version();
         let state = DerivedState::new(&self.owner, logic).to_json();
@@ -203,6 +199,87 @@ impl Derivation {
             open,
             next_final_us,
         }))
+    }
+
+    /// The sources as they are now.
+    async fn sources(&self) -> Result<(Vec<Source>, Vec<Option<Arc<LoadedTable>>>), DeriveError> {
+        let (mut sources, mut tables) = (Vec::new(), Vec::new());
+        for ident in &self.sources {
+            let table = self.lake.load(ident).await?;
+            let at = table.as_ref().and_then(|table| table.metadata().current_snapshot());
+            let versions = match &table {
+                Some(table) => self.lake.day_versions(table).await?,
+                None => BTreeMap::new(),
+            };
+            sources.push(Source {
+                name: ident.to_string(),
+                at: at.map_or(0, |snapshot| snapshot.sequence_number()),
+                versions,
+            });
+            tables.push(table.map(Arc::new));
+        }
+        Ok((sources, tables))
+    }
+
+    /// What the table records, to be compared with the sources as they are: the days are those that rest on exactly these sources. `None`
+    /// where there is no table. Nothing is created.
+    ///
+    /// # Errors
+    /// [`DeriveError::Lake`], [`DeriveError::State`].
+    pub async fn recorded(&self) -> Result<Option<Recorded>, DeriveError> {
+        let Some(table) = self.lake.load(&self.ident).await? else {
+            return Ok(None);
+        };
+        let state = table.derived_state()?;
+        // After the table: what the sources have gained since makes their days others than those that are recorded.
+        let (sources, source_tables) = self.sources().await?;
+        let states: Vec<SourceState> = sources.iter().map(|source| state.source(&source.name)).collect();
+        let recorded: BTreeSet<i32> = states.iter().flat_map(SourceState::days).collect();
+        let is_current = |day: &i32| {
+            let pairs = sources.iter().zip(&states);
+            let is_same = |(source, state): (&Source, &SourceState)| {
+                state
+                    .version(*day)
+                    .is_none_or(|version| version == source.versions.get(day).copied())
+            };
+            state.logic == self.table.logic_version() && pairs.map(is_same).all(|same| same)
+        };
+        let (days, others): (Vec<i32>, Vec<i32>) = recorded.into_iter().partition(is_current);
+        let behind = sources
+            .iter()
+            .zip(&states)
+            .filter(|(source, state)| source.at < state.at);
+        let ahead_of = behind
+            .map(|(source, state)| (source.name.clone(), state.at, source.at))
+            .collect();
+        let refresh = Refresh {
+            sources,
+            source_tables,
+            table,
+            days,
+            open: BTreeSet::new(),
+            next_final_us: None,
+        };
+        Ok(Some(Recorded {
+            refresh,
+            others,
+            ahead_of,
+        }))
+    }
+
+    /// Whether the table has exactly the rows of this day that its sources give; and how many these are. Decodes.
+    ///
+    /// # Errors
+    /// [`DeriveError`].
+    pub async fn compare(&self, refresh: &Arc<Refresh>, date: i32) -> Result<(bool, u64), DeriveError> {
+        let layout = Arc::new(self.layout(refresh)?);
+        let (derivation, refreshing) = (self.clone(), Arc::clone(refresh));
+        let job = async move {
+            let rows = derivation.rows(&refreshing, &layout, date).await?;
+            let is_there = derivation.is_there(&refreshing.table, &layout, date, &rows).await?;
+            Ok((is_there, rows.num_rows() as u64))
+        };
+        self.decoding(date, job).await
     }
 
     /// The rows of a day, in the table's layout, of the sources as they were looked at. Decodes: call it from a thread for CPU work.
@@ -313,11 +390,18 @@ impl Derivation {
                 rows => Day::New(encode(&layout, date, &computed)?, rows as u64),
             })
         };
+        Ok((date, self.decoding(date, job).await?))
+    }
+
+    /// Runs what decodes on a thread for it.
+    async fn decoding<T: Send + 'static>(
+        &self,
+        date: i32,
+        job: impl Future<Output = Result<T, DeriveError>> + Send + 'static,
+    ) -> Result<T, DeriveError> {
         let runtime = Handle::current();
         let done = tokio::task::spawn_blocking(move || runtime.block_on(job)).await;
-        let interrupted = |_| DeriveError::Interrupted(format!("{} of {}", date_text(date), self.ident));
-        let day: Result<Day, DeriveError> = done.map_err(interrupted)?;
-        Ok((date, day?))
+        done.map_err(|_| DeriveError::Interrupted(format!("{} of {}", date_text(date), self.ident)))?
     }
 
     /// Commits computed days; `None` when the table rests on exactly these sources already. After a retryable error call again with

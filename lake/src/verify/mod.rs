@@ -1,6 +1,7 @@
 //! Checks a bronze table from its own files: I1 (each covered record once), I2 (ranges are contiguous) and I3 (no file is
 //! referenced twice). What Kafka holds is compared elsewhere, with the [`OffsetSet`]s found here.
 
+mod derived;
 mod files;
 mod history;
 mod rows;
@@ -16,13 +17,14 @@ use crate::commit::{Gaps, first_offsets, recorded_gaps};
 use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::table::LoadedTable;
+pub use derived::{DerivedReport, verify_derived};
 use rows::Expected;
 pub use silver::{SilverLook, SilverReport, VerifyError, verify_silver};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// `I1`, `I2`, `I3` or `I4`.
+    /// `I1` to `I9`.
     pub invariant: &'static str,
     /// What was found.
     pub message: String,

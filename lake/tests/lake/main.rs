@@ -10,6 +10,7 @@ mod compaction;
 mod day_versions;
 mod expiry;
 mod fold;
+mod gold;
 mod lost_answers;
 mod market;
 mod outage;

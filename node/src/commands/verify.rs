@@ -1,15 +1,16 @@
 //! `tapehouse verify`
 
 use serde_json::{Value, json};
+use tapehouse_lake::derived::{DayTable, Derivation};
 use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::Rules;
-use tapehouse_lake::verify::{SilverLook, SilverReport, Violation, verify_silver};
+use tapehouse_lake::verify::{DerivedReport, SilverLook, SilverReport, Violation, verify_derived, verify_silver};
 use tapehouse_lake::{Lake, LoadedTable, TableName};
 
 use crate::check::{Deep, TableCheck, check};
 use crate::cli::Global;
 use crate::config::{Config, Part, Topic};
-use crate::connect::{kafka_settings, lake_failure, lake_settings, verify_failure};
+use crate::connect::{derive_failure, kafka_settings, lake_failure, lake_settings, verify_failure};
 use crate::console::{Align, Live, OutputFormat, Style, Table, grouped, print, print_json};
 use crate::exit::{Exit, Failure};
 
@@ -24,7 +25,9 @@ Examples:
   tapehouse verify --table silver.trades         is silver the last-writer fold of its bronze table?
 
 Checks of bronze tables I1 (each visible record of the covered ranges has one row), I2 (ranges are contiguous) and I3 (no data file
-is referenced twice); of silver tables I3, and I4 (one row a key: the latest of what of bronze was merged, cleaned by the rules).
+is referenced twice); of silver tables I3, and I4 (one row a key: the latest of what of bronze was merged, cleaned by the rules); of
+derived and gold tables I3, I5 (each day is what its sources give, wherever it rests on them as they are) and I9 (none rests on
+what its sources no longer have).
 Exit code 0: all hold. 3: a violation, each is named.";
 
 /// What one table is checked as.
@@ -33,12 +36,15 @@ enum Subject {
     Bronze(Topic),
     /// One row a key.
     Silver(SilverTable),
+    /// Derived from other tables a day at a time.
+    Derived(DayTable),
 }
 
 /// What was found of one table.
 enum Checked {
     Bronze(TableCheck),
     Silver(Box<SilverReport>),
+    Derived(DerivedReport),
 }
 
 impl Checked {
@@ -46,6 +52,7 @@ impl Checked {
         match self {
             Self::Bronze(check) => &check.report.table,
             Self::Silver(report) => &report.table,
+            Self::Derived(report) => &report.table,
         }
     }
 
@@ -53,6 +60,7 @@ impl Checked {
         match self {
             Self::Bronze(check) => &check.report.violations,
             Self::Silver(report) => &report.violations,
+            Self::Derived(report) => &report.violations,
         }
     }
 
@@ -68,7 +76,7 @@ pub struct Args {
     /// Reads Kafka again and compares offset by offset, as far as Kafka still holds them
     #[arg(long)]
     deep: bool,
-    /// Only this table; repeatable [default: the bronze and silver tables of all configured topics]
+    /// Only this table; repeatable [default: the bronze and silver tables of all configured topics, and what is derived from them]
     #[arg(long, value_name = "TABLE")]
     table: Vec<String>,
     /// With --deep: the topics are compacted, so that rows whose record Kafka has removed are no violation
@@ -106,6 +114,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         };
         checks.push(match subject {
             Subject::Silver(kind) => Checked::Silver(Box::new(silver(&lake, kind, &table).await?)),
+            Subject::Derived(kind) => Checked::Derived(derived(&lake, kind, &config.cluster).await?),
             Subject::Bronze(_) if is_derived(&table) => {
                 return Err(Failure::failed(format!(
                     "{name} is derived from another table, and not one of those that can be verified"
@@ -170,6 +179,20 @@ async fn silver(lake: &Lake, kind: SilverTable, table: &LoadedTable) -> Result<S
     Ok(report)
 }
 
+/// Checks a derived table against its sources, day by day.
+async fn derived(lake: &Lake, table: DayTable, cluster: &str) -> Result<DerivedReport, Failure> {
+    let live = Live::on_stderr();
+    let line = live.line();
+    let progress = move |days: u64, of: u64| line.set_message(format!("{}: {days} of {of} days", table.name()));
+    let derivation = Derivation::new(lake.clone(), table, cluster);
+    let report = verify_derived(&derivation, progress).await;
+    live.clear();
+    match report.map_err(|error| derive_failure(&error))? {
+        Some(report) => Ok(report),
+        None => Err(no_such_table(&derivation.ident)),
+    }
+}
+
 /// Whether both snapshots that a report is about are still there.
 async fn is_retained(lake: &Lake, report: &SilverReport) -> Result<bool, Failure> {
     for (name, snapshot) in [
@@ -224,13 +247,18 @@ fn wanted(args: &Args, config: &Config) -> Result<Vec<(TableName, Subject)>, Fai
     let name = |text: &str| text.parse::<TableName>().map_err(Failure::failed);
     let silver = |kind: SilverTable| Ok::<_, Failure>((name(kind.name())?, Subject::Silver(kind)));
     let bronze = |topic: &Topic| Ok::<_, Failure>((name(&topic.table)?, Subject::Bronze(topic.clone())));
+    let derived = |kind: DayTable| Ok::<_, Failure>((name(kind.name())?, Subject::Derived(kind)));
     if args.table.is_empty() {
-        let of_silver = config.topics.iter().filter_map(|topic| topic.silver);
-        return config.topics.iter().map(bronze).chain(of_silver.map(silver)).collect();
+        let of_silver = config.topics.iter().filter_map(|topic| topic.silver).map(silver);
+        let all = config.topics.iter().map(bronze).chain(of_silver);
+        return all.chain(DayTable::ALL.map(derived)).collect();
     }
     let meant = |text: &String| {
         if let Some(kind) = SilverTable::ALL.into_iter().find(|kind| kind.name() == text) {
             return silver(kind);
+        }
+        if let Some(kind) = DayTable::named(text) {
+            return derived(kind);
         }
         let topic = config.topics.iter().find(|topic| topic.is_meant_by(text));
         match topic {
@@ -261,6 +289,7 @@ fn show(checks: &[Checked], output: OutputFormat) {
 fn as_json(check: &Checked) -> Value {
     let check = match check {
         Checked::Silver(report) => return json!(report),
+        Checked::Derived(report) => return json!(report),
         Checked::Bronze(check) => check,
     };
     let mut value = json!(check.report);
@@ -307,6 +336,17 @@ fn as_text(checks: &[Checked]) -> String {
                 grouped(report.files),
                 "-".to_owned(),
                 format!("{} rows of {}", grouped(report.source_rows), report.source),
+                verdict,
+            ],
+            Checked::Derived(report) => [
+                report.table.clone(),
+                grouped(report.rows),
+                grouped(report.files),
+                "-".to_owned(),
+                match report.days_not_current {
+                    0 => format!("{} days computed anew", grouped(report.days)),
+                    behind => format!("{} days computed anew, {behind} are behind", grouped(report.days)),
+                },
                 verdict,
             ],
         });

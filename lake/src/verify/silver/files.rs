@@ -16,7 +16,7 @@ const MAX_LISTED: usize = 100;
 
 /// The live files of one snapshot.
 #[derive(Default)]
-pub(super) struct Files {
+pub(in crate::verify) struct Files {
     /// Data files with their deletes, by location.
     pub live: Vec<LiveFile>,
     /// Delete files.
@@ -55,7 +55,7 @@ pub(super) fn date_of(live: &LiveFile) -> Option<i32> {
 }
 
 /// Reads all manifests of the current snapshot.
-pub(super) async fn live_files(lake: &Lake, table: &LoadedTable) -> Result<Files, LakeError> {
+pub(in crate::verify) async fn live_files(lake: &Lake, table: &LoadedTable) -> Result<Files, LakeError> {
     let io = lake.io_of(table);
     let mut files = Files::default();
     let mut data = BTreeMap::new();

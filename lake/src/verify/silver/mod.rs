@@ -6,7 +6,7 @@
 
 mod compare;
 mod content;
-mod files;
+pub(super) mod files;
 mod fold;
 
 use std::collections::BTreeMap;
