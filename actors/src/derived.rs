@@ -3,8 +3,8 @@
 //! A watermark says when to look. Which days are computed is always derived from the tables: those whose version in a source is another
 //! one than the table records.
 
-mod failure;
-mod open_day;
+pub(crate) mod failure;
+pub(crate) mod open_day;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::silver::progress::SilverRows;
 use crate::supervisor::Shared;
 
 /// Days that are over are computed at once; commits that come together are taken together.
-const TOGETHER: Duration = Duration::from_millis(200);
+pub(crate) const TOGETHER: Duration = Duration::from_millis(200);
 
 /// The actor.
 pub(crate) struct DerivedActor {

@@ -261,7 +261,12 @@ impl Follower {
 
     /// Everything that follows a commit, none of which correctness depends on.
     pub(crate) fn published(&self, published: Published<'_>) {
-        let (table, metrics) = (self.table.as_str(), &self.shared.metrics);
+        self.published_of(&self.table, &self.progress, published);
+    }
+
+    /// The same of another table that the actor keeps up.
+    pub(crate) fn published_of(&self, table: &str, progress: &SilverCell, published: Published<'_>) {
+        let metrics = &self.shared.metrics;
         let Published {
             committed,
             started,
@@ -280,8 +285,8 @@ impl Follower {
         let live = metrics.table_rows.with_label_values(&[table]);
         live.set(i64::try_from(table_rows).unwrap_or(i64::MAX));
         metrics.merged(table, &rows, rules);
-        self.progress.set_table_rows(table_rows);
-        self.progress.committed(&rows, visible_ms, produced_at);
+        progress.set_table_rows(table_rows);
+        progress.committed(&rows, visible_ms, produced_at);
         // Without subscribers there is nobody to tell; a watermark is only a hint.
         let _ = self.shared.watermarks.send(Watermark {
             table: table.to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! A topic's pipeline is `ingest` (a poll thread) -> `bronze_writer` -> `committer`; `supervisor` rebuilds it as a whole
 //! from the table's truth whenever any of them fails. `silver_merge` keeps a silver table up with a bronze one,
-//! `trader_activity` the derived one with `silver.trades`; `follow` is the loop of both. Actors are tasks with bounded mailboxes (see
+//! `derived` one that is computed a day at a time, `positions` those that carry a state from day to day; `follow` is the loop of all. Actors are tasks with bounded mailboxes (see
 //! `docs/adr/0001-actors-as-tasks.md`).
 
 mod bronze;
@@ -20,6 +20,7 @@ mod memory;
 mod metrics;
 mod node;
 mod pool;
+mod positions;
 mod progress;
 mod recorded;
 mod settings;

@@ -9,6 +9,8 @@ use tapehouse_kafka::ForbiddenProperty;
 use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::registry::{RegistryClient, RegistryError};
+use tapehouse_lake::gold::positions::PositionTable;
+use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::{Lake, LakeError};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -22,6 +24,7 @@ use crate::follow::{CatchUp, Follow, Follower, follow};
 use crate::memory::{BudgetTooSmall, Memory, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
+use crate::positions::PositionsActor;
 use crate::progress::{CaughtUp, NodeProgress, ProgressCell};
 use crate::settings::{DerivedSettings, NodeSettings, SilverSettings};
 use crate::silver::progress::SilverCell;
@@ -90,6 +93,24 @@ impl SilverHandle {
         let progress = SilverCell::derived_from(settings.table.name(), &sources);
         let actor = |follower| DerivedActor::new(shared.clone(), settings, follower);
         Self::start(shared, "derived", progress, actor, tasks)
+    }
+
+    /// Both tables of one actor.
+    fn positions(shared: &Shared, open_day_debounce: Duration, tasks: &mut Vec<JoinHandle<()>>) -> [Self; 2] {
+        let cell = |table: PositionTable| SilverCell::derived_from(table.name(), SilverTable::Trades.name());
+        let performance = cell(PositionTable::Performance);
+        shared.metrics.begin_silver(PositionTable::Performance.name());
+        let made = performance.clone();
+        let actor = |follower| PositionsActor::new(shared.clone(), open_day_debounce, follower, made);
+        let positions = Self::start(shared, "positions", cell(PositionTable::Positions), actor, tasks);
+        let catch_up = positions.catch_up.clone();
+        [
+            Self {
+                progress: performance,
+                catch_up,
+            },
+            positions,
+        ]
     }
 
     fn start<A: Follow + 'static>(
@@ -185,6 +206,9 @@ impl NodeHandle {
         // Each after its sources: to be caught up with it, these have to be.
         for settings in &shared.settings.derived {
             silver.push(SilverHandle::derived(&shared, *settings, &mut tasks));
+        }
+        if let Some(open_day_debounce) = shared.settings.positions {
+            silver.extend(SilverHandle::positions(&shared, open_day_debounce, &mut tasks));
         }
         Ok(Self {
             topics,

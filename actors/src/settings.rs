@@ -27,6 +27,8 @@ pub struct NodeSettings {
     pub silver: Vec<SilverSettings>,
     /// Tables that are derived a day at a time, each after its sources.
     pub derived: Vec<DerivedSettings>,
+    /// Where `gold.trader_performance` and `gold.portfolio_positions` are kept: the day that is not over is computed no more often than so.
+    pub positions: Option<Duration>,
     /// Kafka.
     pub kafka: KafkaSettings,
     /// Schema Registry.

@@ -46,8 +46,8 @@ impl SourceState {
         days
     }
 
-    /// The lowest version that may take the place of what is there.
-    fn floor(&self, day: i32) -> Option<i64> {
+    /// The lowest version that may take the place of what is there: that of the day, or of the look that found no files.
+    pub fn floor(&self, day: i32) -> Option<i64> {
         let floor = self.days.get(&day).or_else(|| self.former.get(&day));
         floor.map(|version| version.abs())
     }

@@ -7,7 +7,7 @@ const REST: u32 = 9;
 
 /// The pace of the open day: it is computed again and again while it goes on, and costs more and more.
 #[derive(Debug)]
-pub(super) struct OpenDay {
+pub(crate) struct OpenDay {
     debounce: Duration,
     not_before: Option<Instant>,
     waits: bool,
@@ -16,7 +16,7 @@ pub(super) struct OpenDay {
 
 impl OpenDay {
     /// Computed no more often than every `debounce`.
-    pub(super) fn new(debounce: Duration) -> Self {
+    pub(crate) fn new(debounce: Duration) -> Self {
         Self {
             debounce,
             not_before: None,
@@ -26,28 +26,28 @@ impl OpenDay {
     }
 
     /// Whether it may be computed `now`.
-    pub(super) fn may_be_computed(&self, now: Instant) -> bool {
+    pub(crate) fn may_be_computed(&self, now: Instant) -> bool {
         self.not_before.is_none_or(|at| now >= at)
     }
 
     /// It was computed, from `started` until `now`.
-    pub(super) fn computed(&mut self, started: Instant, now: Instant) {
+    pub(crate) fn computed(&mut self, started: Instant, now: Instant) {
         let took = now.saturating_duration_since(started);
         self.not_before = Some(now + self.debounce.max(took * REST));
     }
 
     /// Whether there is something to be computed of it that has to wait.
-    pub(super) fn waits(&mut self, waits: bool) {
+    pub(crate) fn waits(&mut self, waits: bool) {
         self.waits = waits;
     }
 
     /// When it is over, microseconds since 1970-01-01 UTC.
-    pub(super) fn ends_at(&mut self, ends_us: Option<i64>) {
+    pub(crate) fn ends_at(&mut self, ends_us: Option<i64>) {
         self.ends_us = ends_us;
     }
 
     /// Waits until there is something to do of it, as it is `now_us`; for ever where there is nothing.
-    pub(super) fn due(&self, now_us: i64) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn due(&self, now_us: i64) -> impl Future<Output = ()> + use<> {
         let wait = self.wait(Instant::now(), now_us);
         async move {
             match wait {

@@ -84,6 +84,13 @@ impl Book {
         self.0.get(symbol)
     }
 
+    /// Puts back what was carried; nothing where it is flat.
+    pub fn restore(&mut self, symbol: String, position: Position) {
+        if !position.is_flat() {
+            self.0.insert(symbol, position);
+        }
+    }
+
     /// A fingerprint of all that is carried.
     pub fn hash(&self) -> Fingerprint {
         self.0

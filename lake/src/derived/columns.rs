@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{ArrowPrimitiveType, Float64Type, TimestampMicrosecondType};
+use arrow_array::types::{ArrowPrimitiveType, Date32Type, Float64Type, TimestampMicrosecondType};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, PrimitiveArray, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef as ArrowSchemaRef};
 
@@ -33,6 +33,10 @@ impl<'a> Read<'a> {
     }
 
     pub(crate) fn times(self, name: &str) -> Result<&'a PrimitiveArray<TimestampMicrosecondType>, ArrowError> {
+        self.typed(name)
+    }
+
+    pub(crate) fn dates(self, name: &str) -> Result<&'a PrimitiveArray<Date32Type>, ArrowError> {
         self.typed(name)
     }
 

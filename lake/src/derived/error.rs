@@ -3,6 +3,7 @@
 use arrow_schema::ArrowError;
 use tapehouse_core::calendar::UnknownYear;
 use tapehouse_core::derive::DeriveRefusal;
+use tapehouse_core::position::PositionError;
 
 use crate::error::{CommitError, LakeError};
 use crate::files::FileError;
@@ -30,6 +31,24 @@ pub enum DeriveError {
     /// A day beyond the calendar's years.
     #[error(transparent)]
     Calendar(#[from] UnknownYear),
+    /// Fills that cannot be reckoned with.
+    #[error("fills of {trader} on {day}: {source}")]
+    Position {
+        /// The trader.
+        trader: String,
+        /// The date.
+        day: String,
+        /// What is wrong with them.
+        source: PositionError,
+    },
+    /// What is carried from day to day cannot be read.
+    #[error("the carried state of {day} cannot be read: {reason}")]
+    Carried {
+        /// The date.
+        day: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A thread that computed a day ended before it was done.
     #[error("computing {0} was interrupted")]
     Interrupted(String),

@@ -6,8 +6,9 @@
 //! and rounded once ([`tapehouse_core::exact_sum`]), rows are sorted by their key.
 
 pub(crate) mod columns;
+pub(crate) mod day_file;
 mod error;
-mod refresh;
+pub(crate) mod refresh;
 
 use std::sync::{Arc, LazyLock};
 

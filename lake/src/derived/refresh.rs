@@ -8,25 +8,24 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tapehouse_core::calendar::{Calendar, UnknownYear};
 use tapehouse_core::derive::{DeriveRequest, DerivedState, SourceInput, SourceState};
 use tapehouse_core::state::STATE_PROPERTY;
-use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use super::day_file::{decoding, encode, is_there};
 use super::{DayTable, DeriveError, SourceDay};
 use crate::commit::{CommitOutcome, Committed, NotOverwritten, Overwrite};
 use crate::days::date_text;
 use crate::error::LakeError;
-use crate::files::{EncodedFile, FileEncoder, FileLayout, write_file_in};
+use crate::files::{EncodedFile, FileLayout, write_file_in};
 use crate::lake::{Lake, NewTable};
-use crate::live_rows::LiveRows;
 use crate::name::TableName;
 use crate::table::LoadedTable;
 
 /// Days of one commit at most: what bounds the memory of a refresh.
 pub const MAX_DAYS: usize = 31;
 /// Summary key: versions of the days that were read, JSON `{"TABLE":{"2024-06-03":12}}`, null for a day without files.
-const INPUTS_KEY: &str = "tapehouse.inputs";
+pub(crate) const INPUTS_KEY: &str = "tapehouse.inputs";
 /// Summary key: what the computed days are, JSON `{"2024-06-03":"final"}`.
-const DAY_STATES_KEY: &str = "tapehouse.day-states";
+pub(crate) const DAY_STATES_KEY: &str = "tapehouse.day-states";
 
 /// A derived table and where it is.
 #[derive(Clone, Debug)]
@@ -276,10 +275,10 @@ impl Derivation {
         let (derivation, refreshing) = (self.clone(), Arc::clone(refresh));
         let job = async move {
             let rows = derivation.rows(&refreshing, &layout, date).await?;
-            let is_there = derivation.is_there(&refreshing.table, &layout, date, &rows).await?;
+            let is_there = is_there(&derivation.lake, &refreshing.table, &layout, date, &rows).await?;
             Ok((is_there, rows.num_rows() as u64))
         };
-        self.decoding(date, job).await
+        decoding(date, &self.ident, job).await
     }
 
     /// The rows of a day, in the table's layout, of the sources as they were looked at. Decodes: call it from a thread for CPU work.
@@ -382,7 +381,7 @@ impl Derivation {
         let (derivation, refresh, layout) = (self.clone(), Arc::clone(refresh), Arc::clone(layout));
         let job = async move {
             let computed = derivation.rows(&refresh, &layout, date).await?;
-            if derivation.is_there(&refresh.table, &layout, date, &computed).await? {
+            if is_there(&derivation.lake, &refresh.table, &layout, date, &computed).await? {
                 return Ok(Day::AsBefore);
             }
             Ok(match computed.num_rows() {
@@ -390,18 +389,7 @@ impl Derivation {
                 rows => Day::New(encode(&layout, date, &computed)?, rows as u64),
             })
         };
-        Ok((date, self.decoding(date, job).await?))
-    }
-
-    /// Runs what decodes on a thread for it.
-    async fn decoding<T: Send + 'static>(
-        &self,
-        date: i32,
-        job: impl Future<Output = Result<T, DeriveError>> + Send + 'static,
-    ) -> Result<T, DeriveError> {
-        let runtime = Handle::current();
-        let done = tokio::task::spawn_blocking(move || runtime.block_on(job)).await;
-        done.map_err(|_| DeriveError::Interrupted(format!("{} of {}", date_text(date), self.ident)))?
+        Ok((date, decoding(date, &self.ident, job).await?))
     }
 
     /// Commits computed days; `None` when the table rests on exactly these sources already. After a retryable error call again with
@@ -416,31 +404,6 @@ impl Derivation {
             CommitOutcome::Done(NotOverwritten::Refused(refusal)) => Err(refusal.into()),
         }
     }
-
-    /// Whether the table has exactly these rows for the day.
-    async fn is_there(
-        &self,
-        table: &LoadedTable,
-        layout: &FileLayout,
-        date: i32,
-        computed: &RecordBatch,
-    ) -> Result<bool, DeriveError> {
-        let fields = layout.arrow().fields().iter();
-        let names: Vec<&str> = fields.map(|field| field.name().as_str()).collect();
-        let mut rows = LiveRows::of_day(&self.lake, table, &names, date).await?;
-        let mut at = 0;
-        while let Some((_, found)) = rows.next().await? {
-            if at + found.num_rows() > computed.num_rows() {
-                return Ok(false);
-            }
-            let expected = computed.slice(at, found.num_rows());
-            if found.columns() != expected.columns() {
-                return Ok(false);
-            }
-            at += found.num_rows();
-        }
-        Ok(at == computed.num_rows())
-    }
 }
 
 /// A computed day.
@@ -450,14 +413,7 @@ enum Day {
     New(EncodedFile, u64),
 }
 
-fn encode(layout: &FileLayout, date: i32, rows: &RecordBatch) -> Result<EncodedFile, DeriveError> {
-    let rows = rows.clone().with_schema(Arc::clone(layout.arrow()))?;
-    let mut encoder = FileEncoder::open(layout, date, &rows)?;
-    encoder.push(&rows)?;
-    Ok(encoder.finish()?)
-}
-
-fn inputs_text(inputs: &BTreeMap<String, SourceInput>) -> String {
+pub(crate) fn inputs_text(inputs: &BTreeMap<String, SourceInput>) -> String {
     let of = |(source, input): (&String, &SourceInput)| {
         let days = input.days.iter();
         let days: serde_json::Map<String, serde_json::Value> = days
@@ -468,7 +424,7 @@ fn inputs_text(inputs: &BTreeMap<String, SourceInput>) -> String {
     serde_json::Value::Object(inputs.iter().map(of).collect()).to_string()
 }
 
-fn states_text(days: &[i32], open: &BTreeSet<i32>) -> String {
+pub(crate) fn states_text(days: &[i32], open: &BTreeSet<i32>) -> String {
     let state = |day: &i32| if open.contains(day) { "provisional" } else { "final" };
     let states = days.iter().map(|day| (date_text(*day), state(day).into()));
     serde_json::Value::Object(states.collect()).to_string()

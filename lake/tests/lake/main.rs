@@ -15,6 +15,7 @@ mod lost_answers;
 mod market;
 mod outage;
 mod place;
+mod positions;
 mod postgres;
 mod quarantine;
 mod races;

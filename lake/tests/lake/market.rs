@@ -37,7 +37,10 @@ pub struct Trade {
     pub symbol: &'static str,
     pub price: f64,
     pub quantity: f64,
+    pub side: &'static str,
     pub time_us: i64,
+    /// When this version was said: the number of the message.
+    pub event_us: i64,
     pub needs_review: bool,
 }
 
@@ -48,7 +51,9 @@ pub fn trade(id: u32, trader: &'static str, time_us: i64) -> Trade {
         symbol: if id.is_multiple_of(2) { "AAPL" } else { "MSFT" },
         price: f64::from(id) + 0.1,
         quantity: f64::from(id % 7) + 0.3,
+        side: "BUY",
         time_us,
+        event_us: 0,
         needs_review: false,
     }
 }
@@ -77,7 +82,7 @@ fn batch(trades: &[Trade], first_offset: i64) -> RecordBatch {
         texts(&|trade| Some(trade.symbol.to_owned())),
         doubles(&|trade| trade.price),
         doubles(&|trade| trade.quantity),
-        texts(&|_| Some("BUY".to_owned())),
+        texts(&|trade| Some(trade.side.to_owned())),
         texts(&|trade| trade.trader.map(str::to_owned)),
         texts(&|_| Some("NYSE".to_owned())),
         times(trades.iter().map(|trade| trade.time_us).collect()),
@@ -142,7 +147,16 @@ impl Market {
         let committed = self.merger.commit(&staged).await.unwrap().unwrap();
         self.merger.follow(&staged, &committed).unwrap();
         self.next = end;
-        self.fold.extend(trades.iter().map(|trade| (trade.id, trade.clone())));
+        let said = (end - trades.len() as i64..).zip(trades);
+        self.fold.extend(said.map(|(event_us, trade)| {
+            (
+                trade.id,
+                Trade {
+                    event_us,
+                    ..trade.clone()
+                },
+            )
+        }));
         (committed, staged.touched_days().clone())
     }
 

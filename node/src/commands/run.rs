@@ -95,6 +95,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         settings.silver = silver_settings(&topics, settings.compaction.as_ref())?;
         let open_day = has_gold.then_some(config.open_day_debounce);
         settings.derived = derived_settings(&settings.silver, config.activity_debounce, open_day);
+        settings.positions = open_day.filter(|_| !settings.derived.is_empty());
     }
     let servers = Servers {
         http: config.http_listen,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tapehouse_lake::derived::{DayTable, Derivation};
+use tapehouse_lake::gold::positions::{PositionTable, Positions, PositionsReport, verify_positions};
 use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::Rules;
 use tapehouse_lake::verify::{DerivedReport, SilverLook, SilverReport, Violation, verify_derived, verify_silver};
@@ -27,7 +28,7 @@ Examples:
 Checks of bronze tables I1 (each visible record of the covered ranges has one row), I2 (ranges are contiguous) and I3 (no data file
 is referenced twice); of silver tables I3, and I4 (one row a key: the latest of what of bronze was merged, cleaned by the rules); of
 derived and gold tables I3, I5 (each day is what its sources give, wherever it rests on them as they are) and I9 (none rests on
-what its sources no longer have).
+what its sources no longer have); of positions I6 too (realized + unrealized profit = cash + inventory).
 Exit code 0: all hold. 3: a violation, each is named.";
 
 /// What one table is checked as.
@@ -38,6 +39,8 @@ enum Subject {
     Silver(SilverTable),
     /// Derived from other tables a day at a time.
     Derived(DayTable),
+    /// What is carried from day to day: both tables at once.
+    Positions,
 }
 
 /// What was found of one table.
@@ -45,6 +48,7 @@ enum Checked {
     Bronze(TableCheck),
     Silver(Box<SilverReport>),
     Derived(DerivedReport),
+    Positions(PositionsReport),
 }
 
 impl Checked {
@@ -53,6 +57,7 @@ impl Checked {
             Self::Bronze(check) => &check.report.table,
             Self::Silver(report) => &report.table,
             Self::Derived(report) => &report.table,
+            Self::Positions(_) => PositionTable::Positions.name(),
         }
     }
 
@@ -61,6 +66,7 @@ impl Checked {
             Self::Bronze(check) => &check.report.violations,
             Self::Silver(report) => &report.violations,
             Self::Derived(report) => &report.violations,
+            Self::Positions(report) => &report.violations,
         }
     }
 
@@ -115,6 +121,11 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         checks.push(match subject {
             Subject::Silver(kind) => Checked::Silver(Box::new(silver(&lake, kind, &table).await?)),
             Subject::Derived(kind) => Checked::Derived(derived(&lake, kind, &config.cluster).await?),
+            Subject::Positions => match positions(&lake, &config.cluster).await? {
+                Some(report) => Checked::Positions(report),
+                None if args.table.is_empty() => continue,
+                None => return Err(no_such_table(&name)),
+            },
             Subject::Bronze(_) if is_derived(&table) => {
                 return Err(Failure::failed(format!(
                     "{name} is derived from another table, and not one of those that can be verified"
@@ -193,6 +204,16 @@ async fn derived(lake: &Lake, table: DayTable, cluster: &str) -> Result<DerivedR
     }
 }
 
+/// Computes what traders made and hold anew from the first day on, and compares.
+async fn positions(lake: &Lake, cluster: &str) -> Result<Option<PositionsReport>, Failure> {
+    let live = Live::on_stderr();
+    let line = live.line();
+    let progress = move |days: u64, of: u64| line.set_message(format!("positions: {days} of {of} days"));
+    let report = verify_positions(&Positions::new(lake.clone(), cluster), progress).await;
+    live.clear();
+    report.map_err(|error| derive_failure(&error))
+}
+
 /// Whether both snapshots that a report is about are still there.
 async fn is_retained(lake: &Lake, report: &SilverReport) -> Result<bool, Failure> {
     for (name, snapshot) in [
@@ -251,11 +272,15 @@ fn wanted(args: &Args, config: &Config) -> Result<Vec<(TableName, Subject)>, Fai
     if args.table.is_empty() {
         let of_silver = config.topics.iter().filter_map(|topic| topic.silver).map(silver);
         let all = config.topics.iter().map(bronze).chain(of_silver);
-        return all.chain(DayTable::ALL.map(derived)).collect();
+        let positions = Ok((name(PositionTable::Positions.name())?, Subject::Positions));
+        return all.chain(DayTable::ALL.map(derived)).chain([positions]).collect();
     }
     let meant = |text: &String| {
         if let Some(kind) = SilverTable::ALL.into_iter().find(|kind| kind.name() == text) {
             return silver(kind);
+        }
+        if PositionTable::named(text).is_some() {
+            return Ok((name(text)?, Subject::Positions));
         }
         if let Some(kind) = DayTable::named(text) {
             return derived(kind);
@@ -290,6 +315,7 @@ fn as_json(check: &Checked) -> Value {
     let check = match check {
         Checked::Silver(report) => return json!(report),
         Checked::Derived(report) => return json!(report),
+        Checked::Positions(report) => return json!(report),
         Checked::Bronze(check) => check,
     };
     let mut value = json!(check.report);
@@ -336,6 +362,18 @@ fn as_text(checks: &[Checked]) -> String {
                 grouped(report.files),
                 "-".to_owned(),
                 format!("{} rows of {}", grouped(report.source_rows), report.source),
+                verdict,
+            ],
+            Checked::Positions(report) => [
+                "gold performance, positions".to_owned(),
+                grouped(report.rows.iter().sum()),
+                "-".to_owned(),
+                "-".to_owned(),
+                format!(
+                    "{} days computed anew, {} traders",
+                    grouped(report.days),
+                    grouped(report.traders)
+                ),
                 verdict,
             ],
             Checked::Derived(report) => [

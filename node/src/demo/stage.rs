@@ -103,6 +103,7 @@ impl Stage {
                 ACTIVITY_DEBOUNCE,
                 options.has_gold.then_some(OPEN_DAY_DEBOUNCE),
             ),
+            positions: options.has_gold.then_some(OPEN_DAY_DEBOUNCE),
             silver,
             kafka: kafka.clone(),
             registry: registry_settings,
