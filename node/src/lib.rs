@@ -14,6 +14,7 @@ mod connect;
 mod connections;
 mod console;
 mod coordinate;
+mod dates;
 mod demo;
 mod diagnosis;
 mod doctor;

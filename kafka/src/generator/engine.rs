@@ -85,6 +85,9 @@ impl Generator {
     pub fn append(&mut self, topic: Topic, n: usize, now_us: i64, batch: &mut GeneratedBatch) -> usize {
         let before = batch.len();
         for _ in 0..n {
+            if self.is_over() {
+                break;
+            }
             match topic {
                 Topic::Trades => self.append_trade(now_us, batch),
                 Topic::Orderbook => self.append_book(now_us, batch),
@@ -100,12 +103,20 @@ impl Generator {
         appended
     }
 
+    /// Whether the feed has an end, and it is reached: nothing comes any more.
+    pub fn is_over(&self) -> bool {
+        self.time.is_over()
+    }
+
     /// Lets the market trade without publishing: for order books and bars on their own. The trades are those that the
     /// trades topic would have had.
     pub fn advance(&mut self, trades: usize, now_us: i64) {
         let stats = self.stats.trades;
         let mut unpublished = std::mem::take(&mut self.unpublished);
         for _ in 0..trades {
+            if self.is_over() {
+                break;
+            }
             unpublished.clear();
             self.append_trade(now_us, &mut unpublished);
         }

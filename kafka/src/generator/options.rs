@@ -1,6 +1,7 @@
 //! What to generate.
 
 use serde::{Deserialize, Serialize};
+use tapehouse_core::calendar::Calendar;
 
 use super::Topic;
 use super::history::EarlierTrades;
@@ -21,6 +22,15 @@ pub enum EventClock {
     Synthetic {
         /// Trades per second of event time.
         trades_per_second: f64,
+    },
+    /// Through the sessions of the New York Stock Exchange, from the opening of one to its close, then on to the next; and then it ends.
+    Sessions {
+        /// First date, in days since 1970-01-01.
+        first_day: i32,
+        /// Last date, included.
+        last_day: i32,
+        /// Trades of each session, evenly spread.
+        trades_per_day: u32,
     },
 }
 
@@ -164,6 +174,23 @@ impl GeneratorOptions {
             && !(SLOWEST_PER_SECOND..=1_000_000.0).contains(&trades_per_second)
         {
             return refuse("trades_per_second", "must be 0.000001 to 1000000");
+        }
+        if let EventClock::Sessions {
+            first_day,
+            last_day,
+            trades_per_day,
+        } = self.clock
+        {
+            if !(1..=100_000_000).contains(&trades_per_day) {
+                return refuse("trades_per_day", "must be 1 to 100000000");
+            }
+            match Calendar::nyse().sessions(first_day, last_day) {
+                Ok(sessions) if sessions.is_empty() => {
+                    return refuse("historical", "the stock exchange was closed on all of these days");
+                }
+                Ok(_) => {}
+                Err(_) => return refuse("historical", "the trading calendar knows the days from 2020 to 2030"),
+            }
         }
         for (option, fraction) in [
             ("corrections", self.corrections),

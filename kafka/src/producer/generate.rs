@@ -33,7 +33,7 @@ pub struct GenerateOptions {
     pub targets: BTreeMap<Topic, String>,
     /// Partitions of topics that do not exist yet; none: they must exist.
     pub create_partitions: Option<i32>,
-    /// Records in all, over all topics; none: until stopped.
+    /// Records in all, over all topics; none: until stopped, or until the feed ends.
     pub count: Option<u64>,
     /// Records per second in all; 0: as fast as possible.
     pub rate_per_s: f64,
@@ -138,7 +138,7 @@ fn produce(mut options: GenerateOptions, schema_ids: SchemaIds) -> Result<Genera
     let mut produced = 0;
     while !stop.load(Ordering::Relaxed) {
         let left = options.count.map_or(u64::MAX, |count| count - produced);
-        if left == 0 {
+        if left == 0 || generator.is_over() {
             break;
         }
         let due = due(pacer.as_mut(), left);

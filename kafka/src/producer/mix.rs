@@ -31,10 +31,10 @@ impl Mix {
         }
     }
 
-    /// Appends the next `n` records of the cycle. Where no bar is due, a trade takes its place.
+    /// Appends the next `n` records of the cycle, fewer where the feed ends. Where no bar is due, a trade takes its place.
     pub fn append(&mut self, generator: &mut Generator, n: usize, now_us: i64, batch: &mut GeneratedBatch) {
         let mut left = n;
-        while left > 0 {
+        while left > 0 && !generator.is_over() {
             let topic = self.cycle[self.at];
             let run = self.run_length().min(left);
             self.at = (self.at + run) % self.cycle.len();

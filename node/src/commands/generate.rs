@@ -18,6 +18,7 @@ use crate::cli::Global;
 use crate::config::{Config, Part};
 use crate::connect::{kafka_settings, producer_failure, registry_client, registry_failure};
 use crate::console::{Align, OutputFormat, Style, Table, grouped, print, print_json};
+use crate::dates::DateRange;
 use crate::exit::{Exit, Failure};
 use crate::signals::StopSignals;
 
@@ -30,6 +31,7 @@ Examples:
   tapehouse generate --topic trades --count 10000000 --seed 7     as fast as Kafka takes it
   tapehouse generate --topic trades --count 100000 --corrections 0.02 --duplicates 0.01 --bad-records 0.001
   tapehouse generate --topic trades --count 1000000 --days 60 --corrections 0.16 --moves 0.05 --duplicates 0.02
+  tapehouse generate --topic all --historical 2024-06-24..2024-07-09 --trades-per-day 50000
   tapehouse generate --topic all --count 1000000 --start 2024-01-02T14:30:00Z --event-rate 5000
 
 The same seed, options and start give the same records.";
@@ -41,7 +43,7 @@ pub struct Args {
     /// Which topics
     #[arg(long, value_parser = ["trades", "orderbook", "marketdata", "all"], default_value = "all")]
     topic: String,
-    /// Records in all [default: until Ctrl-C]
+    /// Records in all [default: until Ctrl-C, or until the days of --historical end]
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Records per second in all; 0: as fast as possible
@@ -82,6 +84,13 @@ struct Feed {
     /// Spreads the --count records over so many days of event time, which end now if --start says nothing else; with --any-trade
     #[arg(long, value_name = "N", requires = "count", conflicts_with = "event_rate", value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: Option<u32>,
+    /// Past trading days, as 2024-06-24..2024-07-09: in each session --trades-per-day trades with their own timestamps, and the other
+    /// topics with them; nothing where the exchange was closed
+    #[arg(long, value_name = "FROM..TO", value_parser = crate::dates::parse_range, conflicts_with_all = ["days", "event_rate", "start", "count"])]
+    historical: Option<DateRange>,
+    /// Trades of each session, with --historical
+    #[arg(long, value_name = "N", default_value_t = 20_000, requires = "historical", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    trades_per_day: u32,
     /// Trades that correct an earlier one: same trade_id, later event_timestamp
     #[arg(long, value_name = "FRACTION")]
     corrections: Option<f64>,
@@ -149,6 +158,12 @@ impl Feed {
             .event_rate
             .or(rate_of_days)
             .map(|trades_per_second| EventClock::Synthetic { trades_per_second });
+        let sessions = self.historical.map(|range| EventClock::Sessions {
+            first_day: range.first,
+            last_day: range.last,
+            trades_per_day: self.trades_per_day,
+        });
+        let clock = sessions.or(clock);
         GeneratorOptions {
             symbols: self.symbols.unwrap_or(base.symbols),
             traders: self.traders.unwrap_or(base.traders),
@@ -208,7 +223,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     })?;
     show(&report, global.output);
     // Without a count or a time a signal is how it ends.
-    let was_endless = args.count.is_none() && args.time.is_none();
+    let was_endless = args.count.is_none() && args.time.is_none() && args.feed.historical.is_none();
     Ok(if interrupted && !was_endless {
         Exit::Interrupted
     } else {

@@ -1,5 +1,6 @@
 //! `tapehouse demo`: Kafka, Schema Registry, generator and node in one process. The production path but for the addresses.
 
+mod gold;
 mod place;
 mod queries;
 mod screen;

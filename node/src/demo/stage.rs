@@ -10,7 +10,7 @@ use tapehouse_actors::{CommitPolicy, NodeProgress, NodeSettings, TopicState};
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_kafka::embedded::{EmbeddedBroker, EmbeddedRegistry};
-use tapehouse_kafka::generator::{GeneratorOptions, Topic as Feed};
+use tapehouse_kafka::generator::{EventClock, GeneratorOptions, Topic as Feed};
 use tapehouse_kafka::producer::generate::{GenerateError, GenerateOptions, GenerateReport, run as produce};
 use tapehouse_kafka::registry::{RegistryClient, RegistrySettings};
 use tapehouse_lake::compaction::CompactionSettings;
@@ -18,13 +18,16 @@ use tapehouse_lake::{CatalogSettings, Lake, LakeSettings, S3Settings};
 use tokio::task::JoinHandle;
 
 use super::Place;
+use super::gold::{self, FirstRows};
 use crate::check::{Deep, TableCheck, check};
 use crate::config::Topic;
 use crate::connect::{lake_failure, registry_failure};
+use crate::dates::DateRange;
 use crate::exit::Failure;
 use crate::pipeline::{Pipeline, Servers, TICK, Totals, derived_settings, silver_settings, topic_settings};
 use crate::view::table_name;
 
+const CLUSTER: &str = "demo";
 const PARTITIONS: i32 = 4;
 /// The node has this long to catch up with the stopped generator.
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -39,6 +42,8 @@ pub struct StageOptions {
     pub rate_per_s: f64,
     /// Seed of the generator.
     pub seed: u64,
+    /// Past days to be published, and how many trades in each session; else a live feed.
+    pub historical: Option<(DateRange, u32)>,
     /// Whether silver tables are kept too.
     pub has_silver: bool,
     /// Whether gold tables are kept too; they need silver.
@@ -70,6 +75,10 @@ pub struct Ending {
     pub progress: NodeProgress,
     /// Each table against its files and the broker.
     pub checks: Vec<TableCheck>,
+    /// What is wrong with gold.
+    pub gold_violations: Vec<String>,
+    /// The first rows of each gold table.
+    pub gold: Vec<FirstRows>,
     /// From the first record to the commit of the last.
     pub elapsed: Duration,
 }
@@ -94,7 +103,7 @@ impl Stage {
             false => Vec::new(),
         };
         let settings = NodeSettings {
-            cluster: "demo".to_owned(),
+            cluster: CLUSTER.to_owned(),
             node: "demo-1".to_owned(),
             state_dir: place.state_dir(),
             topics: topics.iter().map(topic_settings).collect::<Result<_, _>>()?,
@@ -126,7 +135,7 @@ impl Stage {
             create_partitions: None,
             count: None,
             rate_per_s: options.rate_per_s,
-            generator: GeneratorOptions::realistic(options.seed),
+            generator: feed(options),
             stop: Arc::clone(&stop),
             progress: Some(Box::new(move |progress| {
                 counter.store(progress.produced, Ordering::Relaxed)
@@ -176,7 +185,7 @@ impl Stage {
         (self.produced.load(Ordering::Relaxed), self.pipeline.progress())
     }
 
-    /// Whether the generator has ended by itself, which only an error makes it do.
+    /// Whether the generator has ended by itself: past days do, a live feed only by an error.
     pub fn generator_has_ended(&self) -> bool {
         self.generator.is_finished()
     }
@@ -213,14 +222,34 @@ impl Stage {
             };
             checks.push(check(&lake, &table, Some(deep), |_| ()).await?);
         }
+        let gold_violations = gold::violations(&lake, CLUSTER).await?;
+        let gold = gold::first_rows(&lake).await?;
         // Broker and registry live until here: the check reads Kafka again.
         drop((self.broker, self.registry));
         Ok(Ending {
             produced,
             progress,
             checks,
+            gold_violations,
+            gold,
             elapsed,
         })
+    }
+}
+
+/// The feed: a realistic one.
+fn feed(options: &StageOptions) -> GeneratorOptions {
+    let live = GeneratorOptions::realistic(options.seed);
+    match options.historical {
+        None => live,
+        Some((range, trades_per_day)) => GeneratorOptions {
+            clock: EventClock::Sessions {
+                first_day: range.first,
+                last_day: range.last,
+                trades_per_day,
+            },
+            ..live
+        },
     }
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use tapehouse_actors::{NodeProgress, SilverProgress};
+use tapehouse_lake::days::date_text;
 
+use super::gold::FirstRows;
 use super::stage::Ending;
 use crate::check::TableCheck;
 use crate::console::{Style, grouped};
@@ -16,12 +18,15 @@ pub struct Summary {
     silver: Vec<SilverProgress>,
     seconds: f64,
     violations: Vec<String>,
+    gold: Vec<FirstRows>,
+    /// Trading days that were published, of past ones.
+    days: Vec<i32>,
     folder: String,
 }
 
 impl Summary {
     /// Sums up.
-    pub fn of(ending: &Ending, folder: &std::path::Path) -> Self {
+    pub fn of(ending: &Ending, days: Vec<i32>, folder: &std::path::Path) -> Self {
         let totals = Totals::of(&ending.progress);
         let mut violations: Vec<String> = ending.checks.iter().flat_map(named).collect();
         let in_tables: u64 = ending.checks.iter().map(|check| check.report.rows).sum();
@@ -45,7 +50,10 @@ impl Summary {
                 .iter()
                 .filter_map(|table| unaccounted(table, &ending.progress)),
         );
+        violations.extend(ending.gold_violations.iter().cloned());
         Self {
+            gold: ending.gold.clone(),
+            days,
             produced: ending.produced.produced,
             silver: ending.progress.silver.clone(),
             totals,
@@ -69,6 +77,8 @@ impl Summary {
             "quarantined": self.totals.undecodable,
             "commits": self.totals.commits,
             "silver": self.silver.iter().map(silver_as_json).collect::<Vec<_>>(),
+            "gold_rows": self.gold.iter().map(|first| (first.table.to_owned(), first.rows.into())).collect::<serde_json::Map<String, Value>>(),
+            "days": self.days.iter().map(|day| date_text(*day)).collect::<Vec<_>>(),
             "freshness_ms": { "p50": quantile(0.5), "p99": quantile(0.99), "max": quantile(1.0) },
             "records_per_second": self.rate(),
             "seconds": self.seconds,
@@ -121,6 +131,7 @@ impl Summary {
                 .map(|violation| style.bad(&format!("  {violation}"))),
         );
         lines.push(format!("tables        {}", self.folder));
+        lines.extend(self.gold.iter().map(|first| format!("\n{}", first.as_text(style))));
         lines.join("\n")
     }
 
@@ -164,8 +175,13 @@ fn as_line(table: &SilverProgress) -> String {
     };
     if table.is_derived {
         return format!(
-            "silver        {}: {} rows from {}, in {} commits",
-            table.table.trim_start_matches("silver."),
+            "{:<14}{}: {} rows from {}, in {} commits",
+            if table.table.starts_with("gold.") {
+                "gold"
+            } else {
+                "silver"
+            },
+            table.table.trim_start_matches("silver.").trim_start_matches("gold."),
             grouped(table.table_rows),
             table.source,
             grouped(table.commits)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
 use serde::Serialize;
+use tapehouse_core::clock::now_us;
 use tapehouse_core::exact_sum::ExactSum;
 
 use super::desk::Desk;
@@ -127,8 +128,7 @@ pub async fn verify_positions(
             return Ok(None);
         }
     }
-    // At the end of time no day is open.
-    let Some(mut look) = positions.look(i64::MAX).await? else {
+    let Some(mut look) = positions.look(now_us()).await? else {
         return Ok(None);
     };
     let dirty = look.days().first().copied().unwrap_or(i32::MAX);
