@@ -51,10 +51,7 @@ mod tests {
         assert_eq!((range.first, range.last), (19_898, 19_913));
         // A weekend twice, and Independence Day.
         assert_eq!(sessions(range).len(), 11);
-        assert_eq!(
-            parse_range("2024-06-24..2024-06-24").map(|range| sessions(range)),
-            Ok(vec![19_898])
-        );
+        assert_eq!(parse_range("2024-06-24..2024-06-24").map(sessions), Ok(vec![19_898]));
         for bad in [
             "2024-06-24",
             "2024-06-24..",

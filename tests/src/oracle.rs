@@ -178,6 +178,35 @@ impl Site {
         Ok(verdict.answer["tables"].clone())
     }
 
+    /// Has `oracle/gold.py` compute all gold tables from silver, and `tapehouse verify` from the first day on; rows by table.
+    ///
+    /// # Errors
+    /// When a cell differs, or they cannot judge.
+    pub fn demand_gold(&self) -> Result<Value, Error> {
+        let mut oracle = self.tools().python("oracle/gold.py");
+        oracle.arg(self.catalog());
+        let answer = run(oracle)?.expect(&JUDGED)?.json()?;
+        let violations = answer["violations"].clone();
+        let verdict = Verdict::of(answer, &violations);
+        self.holds(&verdict, "oracle, gold:".to_owned())?;
+        for table in [
+            "gold.daily_trading_summary",
+            "gold.market_overview",
+            "gold.portfolio_positions",
+        ] {
+            let own = self
+                .command(&["verify", "--table", table, "-o", "json"])?
+                .expect(&JUDGED)?
+                .json()?;
+            let violations = own["tables"][0]["violations"].clone();
+            self.holds(
+                &Verdict::of(own, &violations),
+                format!("tapehouse verify, table {table}:"),
+            )?;
+        }
+        Ok(verdict.answer["tables"].clone())
+    }
+
     /// Rows of SQL queries in DuckDB, where `t` is the table.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 pub(crate) mod columns;
 pub(crate) mod day_file;
 mod error;
+mod recorded;
 pub(crate) mod refresh;
 
 use std::sync::{Arc, LazyLock};
@@ -18,7 +19,8 @@ use iceberg::arrow::arrow_schema_to_schema_auto_assign_ids;
 use iceberg::spec::{Schema, Transform, UnboundPartitionSpec};
 
 pub use error::DeriveError;
-pub use refresh::{Derivation, MAX_DAYS, Recorded, Refresh, Refreshed};
+pub use recorded::Recorded;
+pub use refresh::{Derivation, MAX_DAYS, Refresh, Refreshed};
 
 use crate::gold::{overview, summary};
 use crate::lake::Lake;

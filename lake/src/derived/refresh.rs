@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tapehouse_core::calendar::{Calendar, UnknownYear};
-use tapehouse_core::derive::{DeriveRequest, DerivedState, SourceInput, SourceState};
+use tapehouse_core::derive::{DeriveRequest, DerivedState, SourceInput};
 use tapehouse_core::state::STATE_PROPERTY;
 use uuid::Uuid;
 
@@ -44,22 +44,22 @@ pub struct Derivation {
 
 /// A source as it was looked at.
 #[derive(Clone, Debug)]
-struct Source {
-    name: String,
+pub(super) struct Source {
+    pub(super) name: String,
     /// Sequence number of its snapshot; 0 where there is none.
-    at: i64,
-    versions: BTreeMap<i32, i64>,
+    pub(super) at: i64,
+    pub(super) versions: BTreeMap<i32, i64>,
 }
 
 /// What there is to do, as the tables tell.
 #[derive(Clone, Debug)]
 pub struct Refresh {
-    sources: Vec<Source>,
-    source_tables: Vec<Option<Arc<LoadedTable>>>,
-    table: LoadedTable,
-    days: Vec<i32>,
-    open: BTreeSet<i32>,
-    next_final_us: Option<i64>,
+    pub(super) sources: Vec<Source>,
+    pub(super) source_tables: Vec<Option<Arc<LoadedTable>>>,
+    pub(super) table: LoadedTable,
+    pub(super) days: Vec<i32>,
+    pub(super) open: BTreeSet<i32>,
+    pub(super) next_final_us: Option<i64>,
 }
 
 impl Refresh {
@@ -106,17 +106,6 @@ impl Refresh {
         };
         self.sources.iter().map(of).collect()
     }
-}
-
-/// What a table records, beside its sources.
-#[derive(Clone, Debug)]
-pub struct Recorded {
-    /// The table and its sources; the days are those that are current.
-    pub refresh: Refresh,
-    /// Days that rest on other sources than there are now: they are about to be computed anew.
-    pub others: Vec<i32>,
-    /// Sources that are older than what the table rests on: name, recorded and found sequence number.
-    pub ahead_of: Vec<(String, i64, i64)>,
 }
 
 /// Days that are computed, their files durable.
@@ -201,7 +190,7 @@ impl Derivation {
     }
 
     /// The sources as they are now.
-    async fn sources(&self) -> Result<(Vec<Source>, Vec<Option<Arc<LoadedTable>>>), DeriveError> {
+    pub(super) async fn sources(&self) -> Result<(Vec<Source>, Vec<Option<Arc<LoadedTable>>>), DeriveError> {
         let (mut sources, mut tables) = (Vec::new(), Vec::new());
         for ident in &self.sources {
             let table = self.lake.load(ident).await?;
@@ -220,67 +209,6 @@ impl Derivation {
         Ok((sources, tables))
     }
 
-    /// What the table records, to be compared with the sources as they are: the days are those that rest on exactly these sources. `None`
-    /// where there is no table. Nothing is created.
-    ///
-    /// # Errors
-    /// [`DeriveError::Lake`], [`DeriveError::State`].
-    pub async fn recorded(&self) -> Result<Option<Recorded>, DeriveError> {
-        let Some(table) = self.lake.load(&self.ident).await? else {
-            return Ok(None);
-        };
-        let state = table.derived_state()?;
-        // After the table: what the sources have gained since makes their days others than those that are recorded.
-        let (sources, source_tables) = self.sources().await?;
-        let states: Vec<SourceState> = sources.iter().map(|source| state.source(&source.name)).collect();
-        let recorded: BTreeSet<i32> = states.iter().flat_map(SourceState::days).collect();
-        let is_current = |day: &i32| {
-            let pairs = sources.iter().zip(&states);
-            let is_same = |(source, state): (&Source, &SourceState)| {
-                state
-                    .version(*day)
-                    .is_none_or(|version| version == source.versions.get(day).copied())
-            };
-            state.logic == self.table.logic_version() && pairs.map(is_same).all(|same| same)
-        };
-        let (days, others): (Vec<i32>, Vec<i32>) = recorded.into_iter().partition(is_current);
-        let behind = sources
-            .iter()
-            .zip(&states)
-            .filter(|(source, state)| source.at < state.at);
-        let ahead_of = behind
-            .map(|(source, state)| (source.name.clone(), state.at, source.at))
-            .collect();
-        let refresh = Refresh {
-            sources,
-            source_tables,
-            table,
-            days,
-            open: BTreeSet::new(),
-            next_final_us: None,
-        };
-        Ok(Some(Recorded {
-            refresh,
-            others,
-            ahead_of,
-        }))
-    }
-
-    /// Whether the table has exactly the rows of this day that its sources give; and how many these are. Decodes.
-    ///
-    /// # Errors
-    /// [`DeriveError`].
-    pub async fn compare(&self, refresh: &Arc<Refresh>, date: i32) -> Result<(bool, u64), DeriveError> {
-        let layout = Arc::new(self.layout(refresh)?);
-        let (derivation, refreshing) = (self.clone(), Arc::clone(refresh));
-        let job = async move {
-            let rows = derivation.rows(&refreshing, &layout, date).await?;
-            let is_there = is_there(&derivation.lake, &refreshing.table, &layout, date, &rows).await?;
-            Ok((is_there, rows.num_rows() as u64))
-        };
-        decoding(date, &self.ident, job).await
-    }
-
     /// The rows of a day, in the table's layout, of the sources as they were looked at. Decodes: call it from a thread for CPU work.
     ///
     /// # Errors
@@ -290,7 +218,12 @@ impl Derivation {
         self.rows(refresh, &layout, date).await
     }
 
-    async fn rows(&self, refresh: &Refresh, layout: &FileLayout, date: i32) -> Result<RecordBatch, DeriveError> {
+    pub(super) async fn rows(
+        &self,
+        refresh: &Refresh,
+        layout: &FileLayout,
+        date: i32,
+    ) -> Result<RecordBatch, DeriveError> {
         let sources = SourceDay {
             lake: &self.lake,
             tables: &refresh.source_tables,
@@ -299,7 +232,7 @@ impl Derivation {
         self.table.day(&sources, layout.arrow()).await
     }
 
-    fn layout(&self, refresh: &Refresh) -> Result<FileLayout, DeriveError> {
+    pub(super) fn layout(&self, refresh: &Refresh) -> Result<FileLayout, DeriveError> {
         let schema = refresh.table.metadata().current_schema().clone();
         let layout = FileLayout::new(schema, self.table.date_column());
         Ok(layout.map_err(LakeError::iceberg(format!("reading the schema of {}", self.ident)))?)
@@ -332,7 +265,7 @@ impl Derivation {
                 Day::Empty => {}
                 Day::New(encoded, count) => {
                     rows += count;
-                    of_day.push(write_file_in(&batch, location, spec_id, encoded).await?);
+                    of_day.push(write_file_in(&batch, location, spec_id, *encoded).await?);
                 }
             }
             files.insert(date, of_day);
@@ -386,7 +319,7 @@ impl Derivation {
             }
             Ok(match computed.num_rows() {
                 0 => Day::Empty,
-                rows => Day::New(encode(&layout, date, &computed)?, rows as u64),
+                rows => Day::New(Box::new(encode(&layout, date, &computed)?), rows as u64),
             })
         };
         Ok((date, decoding(date, &self.ident, job).await?))
@@ -410,7 +343,7 @@ impl Derivation {
 enum Day {
     AsBefore,
     Empty,
-    New(EncodedFile, u64),
+    New(Box<EncodedFile>, u64),
 }
 
 pub(crate) fn inputs_text(inputs: &BTreeMap<String, SourceInput>) -> String {

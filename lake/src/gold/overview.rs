@@ -182,11 +182,12 @@ mod tests {
 
     use super::*;
 
-    /// Rows of the summary: symbol, open, close, volume, vwap.
-    fn summary(rows: &[(&str, f64, f64, f64, Option<f64>)]) -> RecordBatch {
-        let doubles = |of: fn(&(&str, f64, f64, f64, Option<f64>)) -> Option<f64>| {
-            Arc::new(rows.iter().map(of).collect::<Float64Array>()) as ArrayRef
-        };
+    /// A row of the summary: symbol, open, close, volume, vwap.
+    type Row<'a> = (&'a str, f64, f64, f64, Option<f64>);
+
+    fn summary(rows: &[Row<'_>]) -> RecordBatch {
+        let doubles =
+            |of: fn(&Row<'_>) -> Option<f64>| Arc::new(rows.iter().map(of).collect::<Float64Array>()) as ArrayRef;
         RecordBatch::try_from_iter_with_nullable(vec![
             (
                 "symbol",
@@ -201,7 +202,7 @@ mod tests {
         .unwrap()
     }
 
-    fn overview(rows: &[(&str, f64, f64, f64, Option<f64>)]) -> RecordBatch {
+    fn overview(rows: &[Row<'_>]) -> RecordBatch {
         let mut market = Market::default();
         market.add(&summary(rows)).unwrap();
         market.finish(19_877, &Arc::new(Schema::new(fields()))).unwrap()
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn five_are_named_and_a_day_without_symbols_has_no_row() {
         let symbols = ["A", "B", "C", "D", "E", "F", "G"];
-        let of = |rise: f64| -> Vec<(&str, f64, f64, f64, Option<f64>)> {
+        let of = |rise: f64| -> Vec<Row<'static>> {
             (1..)
                 .zip(symbols)
                 .map(|(step, symbol)| (symbol, 100.0, 100.0 + rise * f64::from(step), 1.0, Some(1.0)))

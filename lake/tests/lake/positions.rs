@@ -92,8 +92,11 @@ async fn files(positions: &Positions, table: PositionTable) -> BTreeMap<i32, BTr
 
 /// What the tables have, by day.
 async fn found(positions: &Positions) -> (BTreeMap<(i32, String), Made>, BTreeMap<(i32, String, String), Held>) {
-    let (mut made, mut held) = (BTreeMap::new(), BTreeMap::new());
-    let lake = &positions.lake;
+    (made(positions).await, held(positions).await)
+}
+
+async fn made(positions: &Positions) -> BTreeMap<(i32, String), Made> {
+    let (mut made, lake) = (BTreeMap::new(), &positions.lake);
     let table = lake.load(&positions.tables[0]).await.unwrap().unwrap();
     let names = [
         "trader_id",
@@ -137,6 +140,11 @@ async fn found(positions: &Positions) -> (BTreeMap<(i32, String), Made>, BTreeMa
             }
         }
     }
+    made
+}
+
+async fn held(positions: &Positions) -> BTreeMap<(i32, String, String), Held> {
+    let (mut held, lake) = (BTreeMap::new(), &positions.lake);
     let table = lake.load(&positions.tables[1]).await.unwrap().unwrap();
     let names = [
         "trader_id",
@@ -185,7 +193,7 @@ async fn found(positions: &Positions) -> (BTreeMap<(i32, String), Made>, BTreeMa
             }
         }
     }
-    (made, held)
+    held
 }
 
 /// The tables have what the model says of the market's trades, and `verify` finds nothing.

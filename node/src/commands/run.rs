@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tapehouse_actors::{NodeProgress, SilverProgress, TopicState};
+use tapehouse_actors::{NodeProgress, NodeSettings, SilverProgress, TopicState};
 use tapehouse_lake::Lake;
 
 use crate::cli::Global;
@@ -90,13 +90,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let mut settings = node_settings(&config, &topics)?;
     settings.cut_at_end = args.until_caught_up;
     settings.take_over = args.take_over;
-    let has_gold = args.layers.contains(&Layer::Gold);
-    if has_gold || args.layers.contains(&Layer::Silver) {
-        settings.silver = silver_settings(&topics, settings.compaction.as_ref())?;
-        let open_day = has_gold.then_some(config.open_day_debounce);
-        settings.derived = derived_settings(&settings.silver, config.activity_debounce, open_day);
-        settings.positions = open_day.filter(|_| !settings.derived.is_empty());
-    }
+    keep_layers(&mut settings, args, &config, &topics)?;
     let servers = Servers {
         http: config.http_listen,
         grpc: config.grpc.clone(),
@@ -130,6 +124,18 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         (Ok(Exit::Ok), Some(denied)) => Err(denied),
         (end, _) => end,
     }
+}
+
+/// Has the node keep the layers above bronze that are wanted.
+fn keep_layers(settings: &mut NodeSettings, args: &Args, config: &Config, topics: &[Topic]) -> Result<(), Failure> {
+    let has_gold = args.layers.contains(&Layer::Gold);
+    if has_gold || args.layers.contains(&Layer::Silver) {
+        settings.silver = silver_settings(topics, settings.compaction.as_ref())?;
+        let open_day = has_gold.then_some(config.open_day_debounce);
+        settings.derived = derived_settings(&settings.silver, config.activity_debounce, open_day);
+        settings.positions = open_day.filter(|_| !settings.derived.is_empty());
+    }
+    Ok(())
 }
 
 /// The push gateway's task, where one is configured.

@@ -1,17 +1,19 @@
 //! `tapehouse verify`
 
+mod derived;
+
 use serde_json::{Value, json};
-use tapehouse_lake::derived::{DayTable, Derivation};
-use tapehouse_lake::gold::positions::{PositionTable, Positions, PositionsReport, verify_positions};
+use tapehouse_lake::derived::DayTable;
+use tapehouse_lake::gold::positions::{PositionTable, PositionsReport};
 use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::silver::clean::Rules;
-use tapehouse_lake::verify::{DerivedReport, SilverLook, SilverReport, Violation, verify_derived, verify_silver};
+use tapehouse_lake::verify::{DerivedReport, SilverLook, SilverReport, Violation, verify_silver};
 use tapehouse_lake::{Lake, LoadedTable, TableName};
 
 use crate::check::{Deep, TableCheck, check};
 use crate::cli::Global;
 use crate::config::{Config, Part, Topic};
-use crate::connect::{derive_failure, kafka_settings, lake_failure, lake_settings, verify_failure};
+use crate::connect::{kafka_settings, lake_failure, lake_settings, verify_failure};
 use crate::console::{Align, Live, OutputFormat, Style, Table, grouped, print, print_json};
 use crate::exit::{Exit, Failure};
 
@@ -120,8 +122,8 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         };
         checks.push(match subject {
             Subject::Silver(kind) => Checked::Silver(Box::new(silver(&lake, kind, &table).await?)),
-            Subject::Derived(kind) => Checked::Derived(derived(&lake, kind, &config.cluster).await?),
-            Subject::Positions => match positions(&lake, &config.cluster).await? {
+            Subject::Derived(kind) => Checked::Derived(derived::check(&lake, kind, &config.cluster).await?),
+            Subject::Positions => match derived::check_positions(&lake, &config.cluster).await? {
                 Some(report) => Checked::Positions(report),
                 None if args.table.is_empty() => continue,
                 None => return Err(no_such_table(&name)),
@@ -188,30 +190,6 @@ async fn silver(lake: &Lake, kind: SilverTable, table: &LoadedTable) -> Result<S
         report = silver_once(lake, kind, &table).await?;
     }
     Ok(report)
-}
-
-/// Checks a derived table against its sources, day by day.
-async fn derived(lake: &Lake, table: DayTable, cluster: &str) -> Result<DerivedReport, Failure> {
-    let live = Live::on_stderr();
-    let line = live.line();
-    let progress = move |days: u64, of: u64| line.set_message(format!("{}: {days} of {of} days", table.name()));
-    let derivation = Derivation::new(lake.clone(), table, cluster);
-    let report = verify_derived(&derivation, progress).await;
-    live.clear();
-    match report.map_err(|error| derive_failure(&error))? {
-        Some(report) => Ok(report),
-        None => Err(no_such_table(&derivation.ident)),
-    }
-}
-
-/// Computes what traders made and hold anew from the first day on, and compares.
-async fn positions(lake: &Lake, cluster: &str) -> Result<Option<PositionsReport>, Failure> {
-    let live = Live::on_stderr();
-    let line = live.line();
-    let progress = move |days: u64, of: u64| line.set_message(format!("positions: {days} of {of} days"));
-    let report = verify_positions(&Positions::new(lake.clone(), cluster), progress).await;
-    live.clear();
-    report.map_err(|error| derive_failure(&error))
 }
 
 /// Whether both snapshots that a report is about are still there.
@@ -364,29 +342,8 @@ fn as_text(checks: &[Checked]) -> String {
                 format!("{} rows of {}", grouped(report.source_rows), report.source),
                 verdict,
             ],
-            Checked::Positions(report) => [
-                "gold performance, positions".to_owned(),
-                grouped(report.rows.iter().sum()),
-                "-".to_owned(),
-                "-".to_owned(),
-                format!(
-                    "{} days computed anew, {} traders",
-                    grouped(report.days),
-                    grouped(report.traders)
-                ),
-                verdict,
-            ],
-            Checked::Derived(report) => [
-                report.table.clone(),
-                grouped(report.rows),
-                grouped(report.files),
-                "-".to_owned(),
-                match report.days_not_current {
-                    0 => format!("{} days computed anew", grouped(report.days)),
-                    behind => format!("{} days computed anew, {behind} are behind", grouped(report.days)),
-                },
-                verdict,
-            ],
+            Checked::Positions(report) => derived::positions_row(report, verdict),
+            Checked::Derived(report) => derived::row(report, verdict),
         });
     }
     let mut text = table.render(style);

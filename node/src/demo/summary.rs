@@ -70,7 +70,7 @@ impl Summary {
 
     /// For programs.
     pub fn as_json(&self) -> Value {
-        let quantile = |quantile| self.totals.freshness.quantile_ms(quantile);
+        let quantile = |quantile| self.delay_ms(quantile);
         json!({
             "produced": self.produced,
             "bronze_rows": self.totals.rows - self.totals.undecodable,
@@ -91,7 +91,7 @@ impl Summary {
     /// For people.
     pub fn as_text(&self) -> String {
         let style = Style::of_stdout();
-        let quantile = |quantile| match self.totals.freshness.quantile_ms(quantile) {
+        let quantile = |quantile| match self.delay_ms(quantile) {
             Some(delay_ms) => format!("{delay_ms} ms"),
             None => "-".to_owned(),
         };
@@ -124,7 +124,10 @@ impl Summary {
             format!("verify        {verdict}"),
         ];
         let at = lines.len() - 1;
-        lines.splice(at..at, self.silver.iter().map(as_line));
+        lines.splice(
+            at..at,
+            self.silver.iter().map(|table| as_line(table, self.days.is_empty())),
+        );
         lines.extend(
             self.violations
                 .iter()
@@ -133,6 +136,12 @@ impl Summary {
         lines.push(format!("tables        {}", self.folder));
         lines.extend(self.gold.iter().map(|first| format!("\n{}", first.as_text(style))));
         lines.join("\n")
+    }
+
+    /// Produce to visible. Records of past days say to be as old as these: there is none.
+    fn delay_ms(&self, quantile: f64) -> Option<u64> {
+        let delay_ms = self.totals.freshness.quantile_ms(quantile);
+        delay_ms.filter(|_| self.days.is_empty())
     }
 
     fn rate(&self) -> f64 {
@@ -165,12 +174,13 @@ fn unaccounted(table: &SilverProgress, progress: &NodeProgress) -> Option<String
     })
 }
 
-fn as_line(table: &SilverProgress) -> String {
+fn as_line(table: &SilverProgress, is_live: bool) -> String {
     let rows = &table.rows;
     let quantile = |quantile| {
         table
             .freshness
             .quantile_ms(quantile)
+            .filter(|_| is_live)
             .map_or("-".to_owned(), |delay_ms| format!("{delay_ms} ms"))
     };
     if table.is_derived {

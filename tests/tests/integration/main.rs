@@ -11,6 +11,7 @@ mod doctor;
 mod evolution;
 mod explain;
 mod foreign;
+mod gold;
 mod growth;
 mod grpc;
 mod lifecycle;

@@ -61,86 +61,100 @@ impl PositionTable {
     }
 
     fn fields(self) -> Vec<Field> {
-        let (text, double, date) = (DataType::Utf8, DataType::Float64, DataType::Date32);
         let day = required(
             DATE_COLUMN,
-            date.clone(),
+            DataType::Date32,
             "Date in America/New_York; the partition, part of the key",
         );
         match self {
-            Self::Performance => vec![
-                required("trader_id", text, "Trader; part of the key"),
-                day,
-                required(
-                    "realized_pnl",
-                    double.clone(),
-                    "Profit of the day's closing fills against the average cost, carried from earlier days",
-                ),
-                optional(
-                    "win_rate",
-                    double.clone(),
-                    "Closing fills with a profit above 0 over all closing fills; null without any",
-                ),
-                required("trade_count", DataType::Int64, "Fills"),
-                required("total_volume", double.clone(), "Sum of quantity"),
-                required(
-                    "max_drawdown",
-                    double.clone(),
-                    "Largest running peak - cumulative realized profit within the day, both from 0",
-                ),
-                optional(
-                    "sharpe_proxy",
-                    double.clone(),
-                    "Mean over sample deviation of the closing fills' profits; null for fewer than two or a deviation of 0",
-                ),
-                optional(
-                    "avg_hold_seconds",
-                    double,
-                    "Time held of what was closed, weighted by quantity, oldest lots first, nights included; null without any",
-                ),
-            ],
-            Self::Positions => vec![
-                required("trader_id", text.clone(), "Trader; part of the key"),
-                required("symbol", text, "Symbol; part of the key"),
-                day,
-                required(
-                    "net_quantity",
-                    double.clone(),
-                    "Held at the day's end; negative of a short position",
-                ),
-                required("avg_entry_price", double.clone(), "Average cost of one"),
-                required(
-                    "current_price",
-                    double.clone(),
-                    "Price of the symbol's last trade, by any trader, of that day or else before",
-                ),
-                required("price_date", date, "Date of that trade"),
-                required(
-                    "unrealized_pnl",
-                    double.clone(),
-                    "(current_price - avg_entry_price) * net_quantity",
-                ),
-                required("position_value", double, "net_quantity * current_price"),
-            ],
-            Self::State => vec![
-                day,
-                required(
-                    "kind",
-                    text.clone(),
-                    "position: what a trader holds of a symbol; price: the last price of a symbol",
-                ),
-                optional("trader_id", text.clone(), "Trader, of a position"),
-                required("symbol", text.clone(), "Symbol"),
-                optional(
-                    "position",
-                    text,
-                    "Net quantity (10^-8), cost (10^-16) and open lots, JSON",
-                ),
-                optional("price", double, "Last price"),
-                optional("price_date", date, "Date of the last price"),
-            ],
+            Self::Performance => performance(day),
+            Self::Positions => positions(day),
+            Self::State => state(day),
         }
     }
+}
+
+fn performance(day: Field) -> Vec<Field> {
+    let (text, double) = (DataType::Utf8, DataType::Float64);
+    vec![
+        required("trader_id", text, "Trader; part of the key"),
+        day,
+        required(
+            "realized_pnl",
+            double.clone(),
+            "Profit of the day's closing fills against the average cost, carried from earlier days",
+        ),
+        optional(
+            "win_rate",
+            double.clone(),
+            "Closing fills with a profit above 0 over all closing fills; null without any",
+        ),
+        required("trade_count", DataType::Int64, "Fills"),
+        required("total_volume", double.clone(), "Sum of quantity"),
+        required(
+            "max_drawdown",
+            double.clone(),
+            "Largest running peak - cumulative realized profit within the day, both from 0",
+        ),
+        optional(
+            "sharpe_proxy",
+            double.clone(),
+            "Mean over sample deviation of the closing fills' profits; null for fewer than two or a deviation of 0",
+        ),
+        optional(
+            "avg_hold_seconds",
+            double,
+            "Time held of what was closed, weighted by quantity, oldest lots first, nights included; null without any",
+        ),
+    ]
+}
+
+fn positions(day: Field) -> Vec<Field> {
+    let (text, double, date) = (DataType::Utf8, DataType::Float64, DataType::Date32);
+    vec![
+        required("trader_id", text.clone(), "Trader; part of the key"),
+        required("symbol", text, "Symbol; part of the key"),
+        day,
+        required(
+            "net_quantity",
+            double.clone(),
+            "Held at the day's end; negative of a short position",
+        ),
+        required("avg_entry_price", double.clone(), "Average cost of one"),
+        required(
+            "current_price",
+            double.clone(),
+            "Price of the symbol's last trade, by any trader, of that day or else before",
+        ),
+        required("price_date", date, "Date of that trade"),
+        required(
+            "unrealized_pnl",
+            double.clone(),
+            "(current_price - avg_entry_price) * net_quantity",
+        ),
+        required("position_value", double, "net_quantity * current_price"),
+    ]
+}
+
+fn state(day: Field) -> Vec<Field> {
+    let (text, double, date) = (DataType::Utf8, DataType::Float64, DataType::Date32);
+    vec![
+        day,
+        required(
+            "kind",
+            text.clone(),
+            "position: what a trader holds of a symbol; price: the last price of a symbol",
+        ),
+        optional("trader_id", text.clone(), "Trader, of a position"),
+        required("symbol", text.clone(), "Symbol"),
+        optional(
+            "position",
+            text,
+            "Net quantity (10^-8), cost (10^-16) and open lots, JSON",
+        ),
+        optional("price", double, "Last price"),
+        optional("price_date", date, "Date of the last price"),
+    ]
 }
 
 #[cfg(test)]

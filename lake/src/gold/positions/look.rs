@@ -80,8 +80,8 @@ impl PositionsLook {
         self.days.retain(|day| !open.contains(day));
     }
 
-    /// From this day on, whether they are dirty or not.
-    pub(super) fn from_the_first(&mut self) {
+    /// Takes all days, whether they are dirty or not.
+    pub(super) fn take_all(&mut self) {
         self.days.clone_from(&self.all);
     }
 

@@ -140,7 +140,7 @@ pub async fn verify_positions(
         traders: 0,
         violations: ahead_of_trades(positions, &look)?,
     };
-    look.from_the_first();
+    look.take_all();
     let days = look.days().to_vec();
     let (mut desk, mut accounts) = (Desk::default(), Accounts::default());
     for day in days.iter().copied().take_while(|day| *day < dirty) {

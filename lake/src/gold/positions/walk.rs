@@ -179,16 +179,8 @@ impl Positions {
         }
         let mut overwrites = Vec::new();
         for (output, ident) in outputs.into_iter().zip(&self.tables) {
-            output.batch.finish().await?;
-            let overwrite = self.overwrite(
-                look,
-                &days,
-                output.files,
-                output.rows,
-                summary.clone(),
-                &output.target.table,
-            );
-            overwrites.push((ident.clone(), output.rows, overwrite));
+            let (rows, overwrite) = self.overwrite(look, &days, output, summary.clone()).await?;
+            overwrites.push((ident.clone(), rows, overwrite));
         }
         drop(trades);
         look.done(days.len());
@@ -216,37 +208,34 @@ impl Positions {
         Ok(DayRows { performance, positions })
     }
 
-    fn overwrite(
+    async fn overwrite(
         &self,
         look: &PositionsLook,
         days: &[i32],
-        files: BTreeMap<i32, Vec<DataFile>>,
-        rows: u64,
+        output: Output<'_>,
         mut summary: BTreeMap<String, String>,
-        table: &LoadedTable,
-    ) -> Overwrite {
+    ) -> Result<(u64, Overwrite), DeriveError> {
+        output.batch.finish().await?;
         let inputs = look.inputs(&self.trades.to_string(), days);
-        summary.insert("tapehouse.rows".to_owned(), rows.to_string());
+        summary.insert("tapehouse.rows".to_owned(), output.rows.to_string());
         summary.insert(INPUTS_KEY.to_owned(), inputs_text(&inputs));
         summary.insert("tapehouse.logic-version".to_owned(), LOGIC_VERSION.to_string());
         summary.insert(DAY_STATES_KEY.to_owned(), states_text(days, look.open_days()));
         summary.insert("tapehouse.calendar".to_owned(), Calendar::nyse().hash().to_string());
-        Overwrite {
+        let provisional = days.iter().copied().filter(|day| look.open_days().contains(day));
+        let overwrite = Overwrite {
             commit_id: Uuid::new_v4(),
-            schema_id: table.metadata().current_schema_id(),
-            days: files,
+            schema_id: output.target.table.metadata().current_schema_id(),
+            days: output.files,
             request: DeriveRequest {
                 owner: self.owner.clone(),
                 logic: LOGIC_VERSION,
                 inputs,
-                provisional: days
-                    .iter()
-                    .copied()
-                    .filter(|day| look.open_days().contains(day))
-                    .collect(),
+                provisional: provisional.collect(),
             },
             summary,
-        }
+        };
+        Ok((output.rows, overwrite))
     }
 
     /// Commits computed days, table by table; those that rest on exactly these trades already are left out. After a retryable error call

@@ -38,11 +38,12 @@ fn trades(rows: &[Trade]) -> RecordBatch {
     .unwrap()
 }
 
-/// Rows of a symbol and two numbers.
-fn pairs(names: [&str; 2], rows: &[(&str, Option<f64>, Option<f64>)]) -> RecordBatch {
-    let doubles = |of: fn(&(&str, Option<f64>, Option<f64>)) -> Option<f64>| {
-        Arc::new(rows.iter().map(of).collect::<Float64Array>()) as ArrayRef
-    };
+/// A symbol and two numbers.
+type Pair<'a> = (&'a str, Option<f64>, Option<f64>);
+
+fn pairs(names: [&str; 2], rows: &[Pair<'_>]) -> RecordBatch {
+    let doubles =
+        |of: fn(&Pair<'_>) -> Option<f64>| Arc::new(rows.iter().map(of).collect::<Float64Array>()) as ArrayRef;
     RecordBatch::try_from_iter_with_nullable(vec![
         (
             "symbol",
