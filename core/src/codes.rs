@@ -91,6 +91,8 @@ codes! {
         "file_missing"
         "file_outside"
         "state_invalid"
+        "unknown_year"
+        "position"
         "commit"
         "refused"
         "foreign_owner"

@@ -9,6 +9,8 @@ use tapehouse_tests::{Error, Feed, Node, NodeOptions, Servers, Site, Tools, awai
 use crate::silver::{figure, market};
 use crate::support::{PATIENCE, equal, with};
 
+const PREFIX: &str = "gold";
+const TRADES: &str = "gold.trades";
 const SUMMARY: &str = "gold.daily_trading_summary";
 const POSITIONS: &str = "gold.portfolio_positions";
 /// From the correction's publication to the repaired gold.
@@ -29,17 +31,17 @@ fn catch_up(site: &Site, name: &str) -> Result<Value, Error> {
 }
 
 /// One trade of 2024-06-25 in New York, said again and again: its price, and when that was said.
-fn say(servers: &Servers, site: &Site, price: &str, event_us: &str) -> Result<(), Error> {
+fn say(servers: &Servers, price: &str, event_us: &str) -> Result<(), Error> {
     let trade = format!(
         r#"[{{"trade_id":"LATE","symbol":"AAPL","price":{price},"quantity":100.0,"side":"BUY","trader_id":"T0001",
             "trade_timestamp":1719327600000000,"event_timestamp":{event_us}}}]"#
     );
-    Feed::of(servers).produce(&site.topics()[0].topic, 1, &["--overrides", &trade])?;
+    Feed::of(servers).produce(TRADES, 1, &["--overrides", &trade])?;
     Ok(())
 }
 
 fn computed_repaired_and_killed(servers: &Servers, folder: &Path) -> Result<(), Error> {
-    let site = market(servers, folder, "gold")?;
+    let site = market(servers, folder, PREFIX)?;
     // A weekend, a half day and a holiday.
     let options = [
         "--historical",
@@ -61,7 +63,7 @@ fn computed_repaired_and_killed(servers: &Servers, folder: &Path) -> Result<(), 
             .map(|trades| trades >= 33_000),
         &Some(true),
     )?;
-    say(servers, &site, "70.5", "1719327600000001")?;
+    say(servers, "70.5", "1719327600000001")?;
     catch_up(&site, "a")?;
     let rows = site.demand_gold()?;
     equal("days of the overview", &rows["gold.market_overview"], &11.into())?;
@@ -74,7 +76,7 @@ fn computed_repaired_and_killed(servers: &Servers, folder: &Path) -> Result<(), 
     let before = [commits(SUMMARY), commits(POSITIONS)];
     let mut node = Node::start(&site, "a", &all_layers(true))?;
     let started = Instant::now();
-    say(servers, &site, "71.25", "1719327600000002")?;
+    say(servers, "71.25", "1719327600000002")?;
     await_that("both tables are repaired", PATIENCE, || {
         if let Some(status) = node.poll()? {
             return Err(Error::unexpected(format!(
@@ -89,7 +91,7 @@ fn computed_repaired_and_killed(servers: &Servers, folder: &Path) -> Result<(), 
     }
     site.demand_gold()?;
     // It dies while it repairs, and comes back with nothing that it remembered.
-    say(servers, &site, "69.75", "1719327600000003")?;
+    say(servers, "69.75", "1719327600000003")?;
     await_that("the first table is repaired", PATIENCE, || {
         Ok(commits(SUMMARY) > before[0] + 1)
     })?;
