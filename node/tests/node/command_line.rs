@@ -44,7 +44,7 @@ fn usage_errors_end_with_2_and_suggest() {
     run(folder.path(), &["run", "--until-caught-upp"], &[])
         .assert_code(2)
         .assert_stderr("--until-caught-up");
-    run(folder.path(), &["run", "--layers", "gold"], &[]).assert_code(2);
+    run(folder.path(), &["run", "--layers", "platinum"], &[]).assert_code(2);
     run(folder.path(), &["demo", "--for", "soon"], &[]).assert_code(2);
     run(folder.path(), &[], &[]).assert_code(2);
 }
