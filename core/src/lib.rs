@@ -4,6 +4,7 @@
 //! invariants that `verify`, the property tests and the chaos tests share, and retry delays.
 
 pub mod append;
+pub mod assets;
 pub mod backoff;
 pub mod calendar;
 pub mod chunk;

@@ -103,7 +103,9 @@ pub enum Command {
     Offsets(commands::offsets::Args),
     /// Show the tables: rows, files, size, snapshots, last commit
     Tables(commands::tables::Args),
-    /// Show the days of a table: version, rows, files
+    /// Show which tables are made from which, and how far each is
+    Graph(commands::graph::Args),
+    /// Show the days of a table: version, rows, files; or why one is as it is
     Partitions(commands::partitions::Args),
     /// Show how each topic stands, and why data is not visible where it is not
     Status(commands::status::Args),

@@ -19,7 +19,7 @@ pub struct DateRange {
 pub fn parse_range(text: &str) -> Result<DateRange, String> {
     let expected = || "must be two dates, both included, like 2024-06-24..2024-07-09".to_owned();
     let (first, last) = text.split_once("..").ok_or_else(expected)?;
-    let day = |text: &str| text.trim().parse::<Date>().map(days_since_1970).map_err(|_| expected());
+    let day = |text: &str| parse_day(text).map_err(|_| expected());
     let range = DateRange {
         first: day(first)?,
         last: day(last)?,
@@ -28,6 +28,16 @@ pub fn parse_range(text: &str) -> Result<DateRange, String> {
         return Err("the last date is before the first".to_owned());
     }
     Ok(range)
+}
+
+/// Reads `2024-07-05`: days since 1970-01-01.
+///
+/// # Errors
+/// What it must be.
+pub fn parse_day(text: &str) -> Result<i32, String> {
+    let date = text.trim().parse::<Date>();
+    date.map(days_since_1970)
+        .map_err(|_| "must be a date like 2024-07-05".to_owned())
 }
 
 /// The trading days of a range; none where the calendar does not know them.

@@ -64,6 +64,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         Command::Offsets(args) => block_on(commands::offsets::run(args, global)),
+        Command::Graph(args) => block_on(commands::graph::run(args, global)),
         Command::Partitions(args) => block_on(commands::partitions::run(args, global)),
         Command::Tables(args) => block_on(commands::tables::run(args, global)),
         Command::Status(args) => block_on(commands::status::run(args, global)),

@@ -97,7 +97,7 @@ fn is_coordinate(partition: PartitionId, offset: Offset) -> bool {
 }
 
 /// Ends the process as any other wrong argument does.
-fn wrong(message: &str) -> ! {
+pub(super) fn wrong(message: &str) -> ! {
     Cli::command().error(ErrorKind::InvalidValue, message).exit()
 }
 

@@ -5,6 +5,7 @@ use tapehouse_core::calendar::Calendar;
 use tapehouse_lake::days::{Day, date_text};
 use tapehouse_lake::{Lake, TableName};
 
+use super::partition_explain;
 use crate::cli::Global;
 use crate::config::{Config, Part};
 use crate::connect::{lake_failure, lake_settings};
@@ -14,6 +15,7 @@ use crate::exit::{Exit, Failure};
 const EXAMPLES: &str = "\
 Examples:
   tapehouse partitions list --table silver.trades
+  tapehouse partitions explain --table gold.daily_trading_summary --day 2024-07-05
   tapehouse partitions list --table silver.trades -o json | jq -r '.partitions[] | [.day, .version] | @tsv'";
 
 /// Arguments of `partitions`.
@@ -29,6 +31,8 @@ enum Command {
     /// Show each day of a table: what kind of day it is, version, rows, files
     #[command(after_help = EXAMPLES)]
     List(ListArgs),
+    /// Say why a day of a computed table is as it is: what it was computed from, and what has changed since
+    Explain(partition_explain::Args),
 }
 
 /// Arguments of `partitions list`.
@@ -39,24 +43,31 @@ struct ListArgs {
     table: String,
 }
 
-/// Shows the days of a table, as its manifests tell. A day's version is the highest sequence number among its live files.
+/// Shows the days of a table, as its manifests tell, or explains one. A day's version is the highest sequence number among its live files.
 ///
 /// # Errors
 /// Bad configuration; a table that does not exist, cannot be read, or is not partitioned by a date.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
-    let Command::List(list) = &args.command;
     let config = Config::load(&global.flags(), &[Part::Lake])?;
     super::quiet_logs(&config);
+    let lake = Lake::open_existing(lake_settings(&config)?).await;
+    let lake = lake.map_err(|error| lake_failure(&error))?;
+    match &args.command {
+        Command::List(list) => show_days(list, &lake, global.output).await,
+        Command::Explain(explain) => partition_explain::run(explain, &lake, global.output).await,
+    }
+}
+
+async fn show_days(list: &ListArgs, lake: &Lake, output: OutputFormat) -> Result<Exit, Failure> {
     let name: TableName = list.table.parse().map_err(Failure::failed)?;
     let failed = |error| lake_failure(&error);
-    let lake = Lake::open_existing(lake_settings(&config)?).await.map_err(failed)?;
     let Some(table) = lake.load(&name).await.map_err(failed)? else {
         return Err(Failure::failed(format!("table {name} does not exist"))
             .code("no_such_table")
             .hint("`tapehouse tables` lists them"));
     };
     let days = lake.days(&table).await.map_err(failed)?;
-    match global.output {
+    match output {
         OutputFormat::Json => {
             let partitions: Vec<_> = days.iter().map(|(day, of_day)| as_json(*day, of_day)).collect();
             print_json(&json!({
