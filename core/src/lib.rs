@@ -17,6 +17,7 @@ pub mod failpoint;
 pub mod fingerprint;
 pub mod freshness;
 pub mod identity;
+pub mod ledger;
 pub mod lost;
 pub mod merge;
 pub mod new_york;
