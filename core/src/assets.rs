@@ -18,6 +18,12 @@ impl AssetLayer {
     /// All of them, each after those that it needs.
     pub const ALL: [Self; 3] = [Self::Bronze, Self::Silver, Self::Gold];
 
+    /// The layer of a table, by its namespace; `None` where it is in no layer.
+    pub fn of(table: &str) -> Option<Self> {
+        let (namespace, _) = table.split_once('.')?;
+        Self::ALL.into_iter().find(|layer| layer.name() == namespace)
+    }
+
     /// The namespace of its tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -105,14 +111,7 @@ impl AssetGraph {
             let mut meant: BTreeSet<&str> = named.iter().map(|asset| asset.name.as_str()).collect();
             let mut both = meant.clone();
             if upstream {
-                // From the last to the first: a source comes before what is made from it.
-                for asset in self
-                    .0
-                    .iter()
-                    .rev()
-                    .filter(|asset| meant.contains(asset.name.as_str()))
-                    .collect::<Vec<_>>()
-                {
+                for asset in &named {
                     self.add_sources(asset, &mut both);
                 }
             }
@@ -156,10 +155,7 @@ mod tests {
     use super::*;
 
     fn asset(name: &str, sources: &[&str]) -> Asset {
-        let layer = AssetLayer::ALL
-            .into_iter()
-            .find(|layer| name.starts_with(layer.name()))
-            .unwrap();
+        let layer = AssetLayer::of(name).unwrap();
         Asset {
             name: name.to_owned(),
             layer,

@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::policy::{Layer, Limits, RetryPolicy};
+pub use self::policy::{Limits, RetryPolicy};
 pub use self::run::{LogLine, Outcome, Run, RunError, RunId, RunState, Trigger};
+use crate::assets::AssetLayer;
 
 /// A day of an asset, and what it is computed from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +117,7 @@ pub enum Refusal {
 }
 
 /// What has failed for the last time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Failure {
     run: RunId,
     key: String,
@@ -265,7 +266,7 @@ impl Ledger {
     /// Whether one more unit of work may begin. While something live of the same layer waits for its first attempt, it goes first.
     fn admit(&self, id: RunId) -> Result<(), Refusal> {
         let run = self.find(id)?;
-        let layer = Layer::of(&run.asset);
+        let layer = AssetLayer::of(&run.asset);
         // One of a unit's runs stands for all that are left of it.
         let mut units: BTreeMap<RunId, &Run> = BTreeMap::new();
         for run in self.active.values().filter(|run| run.state == RunState::Running) {
@@ -276,8 +277,8 @@ impl Ledger {
         if all >= self.limits.all {
             return Err(Refusal::Full(all));
         }
-        let of_layer = units().filter(|run| Layer::of(&run.asset) == layer).count();
-        if layer == Layer::Gold && of_layer >= self.limits.gold {
+        let of_layer = units().filter(|run| AssetLayer::of(&run.asset) == layer).count();
+        if layer == Some(AssetLayer::Gold) && of_layer >= self.limits.gold {
             return Err(Refusal::Full(of_layer));
         }
         if run.trigger.is_live() {
@@ -286,7 +287,7 @@ impl Ledger {
         let later = units().filter(|run| !run.trigger.is_live()).count();
         let live_waits = self.active.values().any(|other| {
             let is_due = other.state == RunState::Waiting && other.due_us <= run.due_us.max(other.created_us);
-            is_due && other.attempt == 0 && other.trigger.is_live() && Layer::of(&other.asset) == layer
+            is_due && other.attempt == 0 && other.trigger.is_live() && AssetLayer::of(&other.asset) == layer
         });
         match later >= self.limits.backfill || live_waits {
             true => Err(Refusal::Full(all)),
@@ -333,13 +334,10 @@ impl Ledger {
         self.active.get(&id).ok_or(Refusal::NotActive(id))
     }
 
-    /// Lets go of a run that has ended.
+    /// Takes in how a run is now: it is let go of where it has ended.
     fn settle(&mut self, id: RunId) -> Run {
-        let run = self.active.get(&id).expect("its number is from the ledger").clone();
-        if run.state.has_ended() {
-            self.active.remove(&id);
-            self.restore(run.clone());
-        }
+        let run = self.active.remove(&id).expect("its number is from the ledger");
+        self.restore(run.clone());
         run
     }
 }

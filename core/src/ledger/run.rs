@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Partition};
+use super::{Partition, RetryPolicy};
+use crate::assets::AssetLayer;
 
 /// Lines that a run keeps; older ones go first.
 const LOG_LINES: usize = 50;
@@ -65,11 +66,6 @@ pub enum RunState {
 }
 
 impl RunState {
-    /// Whether nothing more happens to the run.
-    pub fn has_ended(self) -> bool {
-        !matches!(self, Self::Waiting | Self::Running)
-    }
-
     /// Its name, as people and tools read it.
     pub fn name(self) -> &'static str {
         match self {
@@ -232,7 +228,7 @@ impl Run {
     }
 
     pub(super) fn fail(&mut self, error: RunError, jitter: f64, now_us: i64) {
-        let delay = Layer::of(&self.asset).retries().delay_us(self.attempt, jitter);
+        let delay = RetryPolicy::of(AssetLayer::of(&self.asset)).delay_us(self.attempt, jitter);
         let text = format!("attempt {} failed: {}: {}", self.attempt, error.code, error.message);
         let delay = delay.filter(|_| error.may_heal);
         self.error = Some(error);

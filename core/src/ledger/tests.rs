@@ -123,7 +123,7 @@ fn what_cannot_heal_is_not_tried_again_unless_an_operator_says_so() {
 
 #[test]
 fn delays_are_exponential_within_a_quarter() {
-    let policy = Layer::Silver.retries();
+    let policy = RetryPolicy::of(Some(AssetLayer::Silver));
     assert_eq!(policy.delay_us(1, 0.0), Some(45 * S));
     assert_eq!(policy.delay_us(1, 1.0), Some(75 * S));
     assert_eq!(policy.delay_us(3, 0.5), Some(240 * S));

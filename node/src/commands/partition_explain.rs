@@ -7,6 +7,7 @@ use tapehouse_core::derive::DerivedState;
 use tapehouse_lake::days::date_text;
 use tapehouse_lake::{Lake, LoadedTable, TableName};
 
+use super::partitions::existing;
 use crate::connect::lake_failure;
 use crate::console::{OutputFormat, grouped, print, print_json, rfc3339};
 use crate::exit::{Exit, Failure};
@@ -63,12 +64,7 @@ impl Source {
 /// A table that does not exist, is not computed by day, or cannot be read.
 pub(super) async fn run(args: &Args, lake: &Lake, output: OutputFormat) -> Result<Exit, Failure> {
     let failed = |error| lake_failure(&error);
-    let name: TableName = args.table.parse().map_err(Failure::failed)?;
-    let Some(table) = lake.load(&name).await.map_err(failed)? else {
-        return Err(Failure::failed(format!("table {name} does not exist"))
-            .code("no_such_table")
-            .hint("`tapehouse tables` lists them"));
-    };
+    let (name, table) = existing(lake, &args.table).await?;
     let state = table.derived_state().map_err(|error| {
         Failure::failed(format!("{name} is not computed by day: {error}"))
             .code("invalid_argument")

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tapehouse_core::calendar::Calendar;
 use tapehouse_lake::days::{Day, date_text};
-use tapehouse_lake::{Lake, TableName};
+use tapehouse_lake::{Lake, LoadedTable, TableName};
 
 use super::partition_explain;
 use crate::cli::Global;
@@ -58,14 +58,23 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     }
 }
 
-async fn show_days(list: &ListArgs, lake: &Lake, output: OutputFormat) -> Result<Exit, Failure> {
-    let name: TableName = list.table.parse().map_err(Failure::failed)?;
-    let failed = |error| lake_failure(&error);
-    let Some(table) = lake.load(&name).await.map_err(failed)? else {
-        return Err(Failure::failed(format!("table {name} does not exist"))
+/// The table of this name.
+///
+/// # Errors
+/// A name that is none; a table that does not exist or cannot be read.
+pub(super) async fn existing(lake: &Lake, name: &str) -> Result<(TableName, LoadedTable), Failure> {
+    let name: TableName = name.parse().map_err(Failure::failed)?;
+    match lake.load(&name).await.map_err(|error| lake_failure(&error))? {
+        Some(table) => Ok((name, table)),
+        None => Err(Failure::failed(format!("table {name} does not exist"))
             .code("no_such_table")
-            .hint("`tapehouse tables` lists them"));
-    };
+            .hint("`tapehouse tables` lists them")),
+    }
+}
+
+async fn show_days(list: &ListArgs, lake: &Lake, output: OutputFormat) -> Result<Exit, Failure> {
+    let failed = |error| lake_failure(&error);
+    let (name, table) = existing(lake, &list.table).await?;
     let days = lake.days(&table).await.map_err(failed)?;
     match output {
         OutputFormat::Json => {
