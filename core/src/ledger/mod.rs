@@ -176,7 +176,7 @@ impl Ledger {
         self.failed.get(&(asset.to_owned(), day)).map(|failure| failure.run)
     }
 
-    /// The earliest time at which a run of `asset` that waits may be tried again, if all of them have to wait; in microseconds.
+    /// The earliest time at which a run of `asset` that waits may begin, in microseconds since 1970; `None` where none waits.
     pub fn next_due_us(&self, asset: &str) -> Option<i64> {
         let waiting = self.active.values().filter(|run| run.asset == asset);
         let waiting = waiting.filter(|run| run.state == RunState::Waiting);

@@ -6,6 +6,7 @@ use tapehouse_lake::days::{Day, date_text};
 use tapehouse_lake::{Lake, LoadedTable, TableName};
 
 use super::partition_explain;
+use super::verify::no_such_table;
 use crate::cli::Global;
 use crate::config::{Config, Part};
 use crate::connect::{lake_failure, lake_settings};
@@ -64,12 +65,9 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 /// A name that is none; a table that does not exist or cannot be read.
 pub(super) async fn existing(lake: &Lake, name: &str) -> Result<(TableName, LoadedTable), Failure> {
     let name: TableName = name.parse().map_err(Failure::failed)?;
-    match lake.load(&name).await.map_err(|error| lake_failure(&error))? {
-        Some(table) => Ok((name, table)),
-        None => Err(Failure::failed(format!("table {name} does not exist"))
-            .code("no_such_table")
-            .hint("`tapehouse tables` lists them")),
-    }
+    let table = lake.load(&name).await.map_err(|error| lake_failure(&error))?;
+    let table = table.ok_or_else(|| no_such_table(&name))?;
+    Ok((name, table))
 }
 
 async fn show_days(list: &ListArgs, lake: &Lake, output: OutputFormat) -> Result<Exit, Failure> {

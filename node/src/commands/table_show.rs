@@ -8,6 +8,7 @@ use tapehouse_core::clock::now_ms;
 use tapehouse_lake::inspect::SnapshotInfo;
 use tapehouse_lake::{FileFigures, FileSizes, Lake, LoadedTable, TableName};
 
+use super::verify::no_such_table;
 use crate::cli::Global;
 use crate::config::{Config, Part};
 use crate::connect::{lake_failure, lake_settings};
@@ -55,11 +56,8 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
         .map_err(|error| Failure::failed(error).code("invalid_argument"))?;
     let failed = |error| lake_failure(&error);
     let lake = Lake::open_existing(lake_settings(&config)?).await.map_err(failed)?;
-    let table = lake.load(&name).await.map_err(failed)?.ok_or_else(|| {
-        Failure::failed(format!("table {name} does not exist"))
-            .code("no_such_table")
-            .hint("`tapehouse tables` lists them")
-    })?;
+    let table = lake.load(&name).await.map_err(failed)?;
+    let table = table.ok_or_else(|| no_such_table(&name))?;
     let figures = lake.file_figures(&table).await.map_err(failed)?;
     let commits = table.history(args.commits);
     match global.output {

@@ -169,7 +169,7 @@ fn is_derived(table: &LoadedTable) -> bool {
     table.merge_state().is_ok() || table.derived_state().is_ok() || table.quarantine_state().is_ok()
 }
 
-fn no_such_table(name: &TableName) -> Failure {
+pub(super) fn no_such_table(name: &TableName) -> Failure {
     Failure::failed(format!("table {name} does not exist"))
         .code("no_such_table")
         .hint("`tapehouse tables` lists them")
