@@ -81,9 +81,16 @@ pub(crate) async fn follow<A: Follow>(mut actor: A) {
         next = match actor.pass().await {
             Ok(()) => {
                 failures = 0;
-                actor.follower().progress.set_state(TopicState::Idle);
+                let trouble = actor.follower().trouble();
+                let is_done = trouble.is_none();
+                actor.follower().progress.set_state(trouble.unwrap_or(TopicState::Idle));
                 // Whoever asked may be gone.
-                for answer in waiting.drain(..) {
+                let done = if is_done {
+                    std::mem::take(&mut waiting)
+                } else {
+                    Vec::new()
+                };
+                for answer in done {
                     let _ = answer.send(());
                 }
                 actor.cause().await
@@ -146,6 +153,11 @@ impl Follower {
     /// Whether somebody waits for this pass: then nothing is put off.
     pub(crate) fn is_asked(&self) -> bool {
         self.is_asked
+    }
+
+    /// How the table stands where all is done that can be done now, and a run of it waits for another attempt.
+    fn trouble(&self) -> Option<TopicState> {
+        self.shared.ledger.trouble(&self.table)
     }
 
     /// Waits for a reason to look: `other`, or that a watermark `touches` the table's sources. Then it is looked so long after the first

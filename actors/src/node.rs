@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::Registry;
+use tapehouse_core::ledger::Limits;
 use tapehouse_core::watermark::Watermark;
 use tapehouse_kafka::ForbiddenProperty;
 use tapehouse_kafka::consumer::ConsumerError;
 use tapehouse_kafka::identity::Identities;
 use tapehouse_kafka::registry::{RegistryClient, RegistryError};
+use tapehouse_lake::days::date_text;
 use tapehouse_lake::gold::positions::PositionTable;
 use tapehouse_lake::silver::SilverTable;
 use tapehouse_lake::{Lake, LakeError};
@@ -21,6 +23,7 @@ use crate::clock::ClockWatch;
 use crate::derived::DerivedActor;
 use crate::failure::TopicStopped;
 use crate::follow::{CatchUp, Follow, Follower, follow};
+use crate::ledger::{LedgerError, RunLedger, known_code};
 use crate::memory::{BudgetTooSmall, Memory, MemoryPlan};
 use crate::metrics::Metrics;
 use crate::pool::CpuPool;
@@ -52,6 +55,9 @@ pub enum StartError {
     /// The state folder.
     #[error(transparent)]
     Checkpoints(#[from] CheckpointError),
+    /// The ledger of runs.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The memory budget.
     #[error(transparent)]
     Memory(#[from] BudgetTooSmall),
@@ -143,6 +149,7 @@ pub struct NodeHandle {
     stop: watch::Sender<bool>,
     watermarks: broadcast::Sender<Watermark>,
     checkpoints: Checkpoints,
+    ledger: RunLedger,
     lake: Lake,
     run_id: Arc<str>,
 }
@@ -158,6 +165,7 @@ impl NodeHandle {
         let plan = MemoryPlan::of(settings.memory_budget_bytes, settings.topics.len(), threads)?;
         let lake = Lake::open(settings.lake.clone()).await?;
         let checkpoints = Checkpoints::open(&settings.state_dir)?;
+        let ledger = RunLedger::open(&settings.state_dir, &settings.node, Limits::default())?;
         let (stop, stopping) = watch::channel(false);
         let (watermarks, _) = broadcast::channel(WATERMARKS_KEPT);
         let shared = Shared {
@@ -167,6 +175,7 @@ impl NodeHandle {
             memory: Memory::new(plan),
             metrics: Metrics::register(registry)?,
             checkpoints: checkpoints.clone(),
+            ledger: ledger.clone(),
             clock: ClockWatch::default(),
             lake: lake.clone(),
             watermarks: watermarks.clone(),
@@ -217,6 +226,7 @@ impl NodeHandle {
             stop,
             watermarks,
             checkpoints,
+            ledger,
             lake,
             run_id: shared.run_id,
         })
@@ -237,6 +247,11 @@ impl NodeHandle {
         &self.lake
     }
 
+    /// The runs by which days are computed.
+    pub fn ledger(&self) -> &RunLedger {
+        &self.ledger
+    }
+
     /// Looks at the progress from elsewhere, also while the node stops.
     pub fn progress_reader(&self) -> impl Fn() -> NodeProgress + Send + Sync + use<> {
         let (topics, silver) = (self.topics.clone(), self.silver.clone());
@@ -246,7 +261,7 @@ impl NodeHandle {
     /// Waits until everything that was visible at the start is committed, in all layers.
     ///
     /// # Errors
-    /// [`TopicStopped`] when a topic waits for an operator instead.
+    /// [`TopicStopped`] when a topic waits for an operator instead, or a day could not be computed.
     pub async fn caught_up(&self) -> Result<(), TopicStopped> {
         for topic in &self.topics {
             let mut state = topic.subscribe();
@@ -259,6 +274,15 @@ impl NodeHandle {
         }
         for table in &self.silver {
             table.caught_up().await;
+            let asset = table.progress.snapshot().table;
+            if let Some(run) = self.ledger.failure_of(&asset) {
+                let error = run.error.unwrap_or_else(|| unreachable!("a run that failed says why"));
+                return Err(TopicStopped {
+                    topic: asset,
+                    code: known_code(&error.code),
+                    message: format!("run {} of {} failed: {}", run.id, date_text(run.day), error.message),
+                });
+            }
         }
         Ok(())
     }

@@ -2,24 +2,34 @@
 //!
 //! As a DerivedActor, but that days are computed in their order: each hangs on all before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tapehouse_core::clock::now_us;
 use tapehouse_core::freshness::ProducedAt;
+use tapehouse_core::ledger::{Outcome, Partition, Run, RunId, Trigger};
 use tapehouse_core::watermark::Watermark;
-use tapehouse_lake::gold::positions::{Computed, PositionTable, Positions, PositionsLook};
+use tapehouse_lake::gold::positions::{Computed, LOGIC_VERSION, MAX_DAYS, PositionTable, Positions, PositionsLook};
 use tapehouse_lake::silver::SilverTable;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::derived::TOGETHER;
 use crate::derived::failure::DeriveFailure;
 use crate::derived::open_day::OpenDay;
+use crate::derived::unit;
 use crate::follow::{Cause, Follow, Follower, PassFailure as _, Published, blocking};
+use crate::ledger::{DayWork, units};
 use crate::progress::TopicState;
 use crate::silver::batch::summary_of;
 use crate::silver::progress::{SilverCell, SilverRows};
 use crate::supervisor::Shared;
+
+/// What is computed together.
+const ASSETS: [PositionTable; 2] = [PositionTable::Performance, PositionTable::Positions];
+
+/// The commits of a unit: snapshot and days with other rows than before, by table.
+type Commits = BTreeMap<String, (i64, BTreeSet<i32>)>;
 
 /// The actor.
 pub(crate) struct PositionsActor {
@@ -30,6 +40,8 @@ pub(crate) struct PositionsActor {
     follower: Follower,
     performance: SilverCell,
     open_day: OpenDay,
+    asked: watch::Receiver<u64>,
+    looked_us: i64,
 }
 
 impl Follow for PositionsActor {
@@ -41,7 +53,9 @@ impl Follow for PositionsActor {
 
     /// Computes all days that are not as the trades are now, and all after them; the open day not more often than it may be.
     async fn pass(&mut self) -> Result<(), DeriveFailure> {
-        let Some(mut look) = self.positions.look(now_us()).await? else {
+        self.asked.borrow_and_update();
+        self.looked_us = now_us();
+        let Some(mut look) = self.positions.look(self.looked_us).await? else {
             return Ok(());
         };
         for (table, progress) in [
@@ -59,14 +73,34 @@ impl Follow for PositionsActor {
         } else {
             self.open_day.waits(false);
         }
-        while !look.days().is_empty() && !*self.shared.stopping.borrow() {
+        let runs = self.plan(&mut look).await?;
+        for days in units(&runs, MAX_DAYS) {
+            let runs: Vec<Run> = days.iter().flat_map(|day| runs[day].iter().cloned()).collect();
+            let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
+            let is_stopping = *self.shared.stopping.borrow();
+            // The next days hang on these.
+            if is_stopping || !self.shared.ledger.begin(&ids, &self.shared.stopping).await {
+                break;
+            }
             self.follower.progress.set_state(TopicState::Running);
             let started = Instant::now();
-            let computed;
-            (look, computed) = self.compute(look).await?;
-            let Some(computed) = computed else { break };
-            self.commit(&computed, started).await?;
-            if computed.days.iter().any(|day| look.open_days().contains(day)) {
+            let open = look.open_days().clone();
+            match self.unit(look, days.len(), started).await {
+                Ok((next, commits)) => {
+                    look = next;
+                    let outcome = |run: &Run| {
+                        let commit = commits.get(&run.asset);
+                        Outcome {
+                            snapshot: commit.map(|(snapshot, _)| *snapshot),
+                            changed: commit.is_some_and(|(_, changed)| changed.contains(&run.day)),
+                            provisional: open.contains(&run.day),
+                        }
+                    };
+                    unit::succeeded(&self.shared, &runs, outcome).await;
+                }
+                Err(failure) => return unit::attempt_failed(&self.shared, &runs, days.len(), failure).await,
+            }
+            if days.iter().any(|day| open.contains(day)) {
                 self.open_day.computed(started, Instant::now());
             }
         }
@@ -78,7 +112,17 @@ impl Follow for PositionsActor {
             let has_days = watermark.touched.days().is_some_and(|days| !days.is_empty());
             has_days && watermark.table == SilverTable::Trades.name()
         };
-        let due = self.open_day.due(now_us());
+        let open_day = self.open_day.due(now_us());
+        let runs = self
+            .shared
+            .ledger
+            .due(&ASSETS.map(PositionTable::name), &self.asked, self.looked_us);
+        let due = async {
+            tokio::select! {
+                () = open_day => {}
+                () = runs => {}
+            }
+        };
         self.follower.cause(TOGETHER, touches, due).await
     }
 }
@@ -94,25 +138,83 @@ impl PositionsActor {
         Self {
             positions: Positions::new(shared.lake.clone(), cluster),
             open_day: OpenDay::new(open_day_debounce),
+            asked: shared.ledger.subscribe_asked(),
+            looked_us: 0,
             shared,
             follower,
             performance,
         }
     }
 
+    /// The runs by day that may begin now, and `look` with these days alone: those that are dirty, and from the first on that an operator
+    /// asked for; until the first that has to wait, for the others hang on it.
+    async fn plan(&self, look: &mut PositionsLook) -> Result<BTreeMap<i32, Vec<Run>>, DeriveFailure> {
+        let ledger = self.shared.ledger.clone();
+        let sources = [SilverTable::Trades.name()];
+        let dirty = look.days().first().copied();
+        let asked = ledger.asked(&ASSETS.map(PositionTable::name), &sources);
+        if let Some(first) = asked.first() {
+            look.from_day(*first);
+        }
+        let trigger = |day: &i32| match dirty.is_some_and(|first| *day >= first) {
+            true if look.final_days().contains(day) => Some(Trigger::Final),
+            true => Some(Trigger::Inputs),
+            false if asked.contains(day) => None,
+            false => Some(Trigger::Operator),
+        };
+        let works = look.days().iter().flat_map(|day| {
+            ASSETS.map(|asset| DayWork {
+                partition: Partition {
+                    asset: asset.name().to_owned(),
+                    day: *day,
+                    inputs: look.versions(*day),
+                    logic: LOGIC_VERSION,
+                },
+                trigger: trigger(day),
+            })
+        });
+        let work: Vec<DayWork> = works.collect();
+        let mut runs = blocking(move || ledger.plan(&ASSETS.map(PositionTable::name), &sources, &work)).await?;
+        if let Some(waits) = look.days().iter().copied().find(|day| !runs.contains_key(day)) {
+            look.until_day(waits);
+            runs.retain(|day, _| *day < waits);
+        }
+        Ok(runs)
+    }
+
+    /// Computes the next days, so many, and commits them.
+    async fn unit(
+        &self,
+        look: PositionsLook,
+        days: usize,
+        started: Instant,
+    ) -> Result<(PositionsLook, Commits), DeriveFailure> {
+        let (look, computed) = self.compute(look, days).await?;
+        let commits = match computed {
+            Some(computed) => self.commit(&computed, started).await?,
+            None => Commits::new(),
+        };
+        Ok((look, commits))
+    }
+
     /// Computes the next days.
-    async fn compute(&self, look: PositionsLook) -> Result<(PositionsLook, Option<Computed>), DeriveFailure> {
+    async fn compute(
+        &self,
+        look: PositionsLook,
+        days: usize,
+    ) -> Result<(PositionsLook, Option<Computed>), DeriveFailure> {
         let (positions, summary) = (self.positions.clone(), summary_of(&self.shared));
         let job = move || {
             let mut look = look;
-            let computed = Handle::current().block_on(positions.compute(&mut look, &summary));
+            let computed = Handle::current().block_on(positions.compute(&mut look, days, &summary));
             computed.map(|computed| (look, computed))
         };
         Ok(blocking(job).await??)
     }
 
     /// Commits what was computed, and tells.
-    async fn commit(&self, computed: &Computed, started: Instant) -> Result<(), DeriveFailure> {
+    async fn commit(&self, computed: &Computed, started: Instant) -> Result<Commits, DeriveFailure> {
+        let mut commits = Commits::new();
         let commit = || async { Ok(self.positions.commit(computed).await?) };
         let published = self.follower.until_certain(commit, DeriveFailure::may_repeat).await?;
         for done in published {
@@ -123,6 +225,7 @@ impl PositionsActor {
                 // What is carried is nobody's but the actor's.
                 Some(PositionTable::State) | None => continue,
             };
+            commits.insert(table.clone(), (done.committed.snapshot_id, done.changed_days.clone()));
             let published = Published {
                 committed: &done.committed,
                 started,
@@ -141,6 +244,6 @@ impl PositionsActor {
                 snapshot_id = done.committed.snapshot_id, days = computed.days.len(), rows = done.rows,
                 ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "computed");
         }
-        Ok(())
+        Ok(commits)
     }
 }

@@ -24,6 +24,7 @@ use crate::committer::Committer;
 use crate::compaction::Compactor;
 use crate::failure::{ALERT_AT, Failure, TopicStopped};
 use crate::ingest::{self, IngestOptions};
+use crate::ledger::RunLedger;
 use crate::mailbox::mailbox;
 use crate::memory::{BATCHES_IN_FLIGHT, Memory, Pool};
 use crate::metrics::Metrics;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) metrics: Metrics,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) ledger: RunLedger,
     pub(crate) clock: ClockWatch,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
     pub(crate) run_id: Arc<str>,

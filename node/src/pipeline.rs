@@ -240,7 +240,7 @@ pub fn start_failure(error: &StartError) -> Failure {
         StartError::Kafka(error) => ConfigError::from(Fault::new("kafka.properties", error.to_string())).into(),
         StartError::Property(error) => ConfigError::from(Fault::new("kafka.properties", error.to_string())).into(),
         StartError::Memory(error) => ConfigError::from(Fault::new("node.memory_budget_mb", error.to_string())).into(),
-        StartError::Checkpoints(_) => Failure::failed(chain(error))
+        StartError::Checkpoints(_) | StartError::Ledger(_) => Failure::failed(chain(error))
             .code("state_dir")
             .hint("is another node running with this node.state_dir? Each needs its own"),
         _ => Failure::failed(chain(error)),

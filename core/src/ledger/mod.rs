@@ -9,7 +9,7 @@
 mod policy;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,7 @@ pub enum Command {
     },
     /// Work on these runs begins, as one unit.
     Start {
-        /// Runs of one asset that wait.
+        /// Runs of one layer that wait.
         runs: Vec<RunId>,
         /// The node that does it.
         node: String,
@@ -77,6 +77,16 @@ pub enum Command {
     Lost {
         /// The node.
         node: String,
+    },
+    /// Runs with this nonce that wait do not begin.
+    Pause {
+        /// The nonce.
+        nonce: String,
+    },
+    /// They may begin again.
+    Resume {
+        /// The nonce.
+        nonce: String,
     },
     /// Days whose failure was final may be tried again.
     Forgive {
@@ -108,9 +118,12 @@ pub enum Refusal {
     /// As much is being computed as may be at once.
     #[error("{0} units of work run, as many as may at once")]
     Full(usize),
-    /// No run was named, or runs of more than one asset.
-    #[error("a unit of work is of one asset")]
-    NotOneAsset,
+    /// No run was named, or runs of more than one layer.
+    #[error("a unit of work is of one layer")]
+    NotOneLayer,
+    /// An operator has put it off.
+    #[error("run {0} is paused")]
+    Paused(RunId),
     /// These inputs have failed for the last time.
     #[error("run {0} failed with the same inputs, and is not tried again")]
     FailedBefore(RunId),
@@ -130,6 +143,8 @@ pub struct Ledger {
     last: u64,
     active: BTreeMap<RunId, Run>,
     failed: BTreeMap<(String, i32), Failure>,
+    /// Nonces.
+    paused: BTreeSet<String>,
 }
 
 impl Ledger {
@@ -150,7 +165,7 @@ impl Ledger {
             RunState::Waiting | RunState::Running => {
                 self.active.insert(run.id, run);
             }
-            RunState::Failed => {
+            RunState::Failed if run.keeps_its_day() => {
                 self.failed.insert(
                     day,
                     Failure {
@@ -162,7 +177,7 @@ impl Ledger {
             RunState::Succeeded => {
                 self.failed.remove(&day);
             }
-            RunState::Cancelled => {}
+            RunState::Failed | RunState::Cancelled => {}
         }
     }
 
@@ -176,11 +191,30 @@ impl Ledger {
         self.failed.get(&(asset.to_owned(), day)).map(|failure| failure.run)
     }
 
-    /// The earliest time at which a run of `asset` that waits may begin, in microseconds since 1970; `None` where none waits.
-    pub fn next_due_us(&self, asset: &str) -> Option<i64> {
-        let waiting = self.active.values().filter(|run| run.asset == asset);
-        let waiting = waiting.filter(|run| run.state == RunState::Waiting);
-        waiting.map(|run| run.due_us).min()
+    /// All of these runs, by asset and day.
+    pub fn failures(&self) -> impl Iterator<Item = (&str, i32, RunId)> {
+        let failures = self.failed.iter();
+        failures.map(|((asset, day), failure)| (asset.as_str(), *day, failure.run))
+    }
+
+    /// Runs of `asset` that wait, in the order of their numbers; some of them for a time to come. Left out is what is paused, and what is
+    /// recomputed together with the same day of one of its `sources`, until that is done.
+    pub fn ready(&self, asset: &str, sources: &[&str]) -> impl Iterator<Item = &Run> {
+        let waiting = self.active.values();
+        let waiting = waiting.filter(move |run| run.asset == asset && run.state == RunState::Waiting);
+        waiting.filter(move |run| !self.is_paused(run) && !self.is_held(run, sources))
+    }
+
+    fn is_paused(&self, run: &Run) -> bool {
+        run.nonce.as_ref().is_some_and(|nonce| self.paused.contains(nonce))
+    }
+
+    fn is_held(&self, run: &Run, sources: &[&str]) -> bool {
+        let comes_before = |other: &Run| {
+            let is_source = sources.contains(&other.asset.as_str());
+            is_source && other.day == run.day && other.nonce == run.nonce
+        };
+        run.nonce.is_some() && self.active.values().any(comes_before)
     }
 
     /// Applies a command at this time, in microseconds: the runs that it changed, as they are now. A command that is refused changes
@@ -199,6 +233,14 @@ impl Ledger {
             Command::End { run, ended, jitter } => self.end(run, ended, jitter, now_us),
             Command::Cancel { run } => self.cancel(run, now_us),
             Command::Lost { node } => Ok(self.lost(&node, now_us)),
+            Command::Pause { nonce } => {
+                self.paused.insert(nonce);
+                Ok(Vec::new())
+            }
+            Command::Resume { nonce } => {
+                self.paused.remove(&nonce);
+                Ok(Vec::new())
+            }
             Command::Forgive { asset, day } => {
                 self.failed.remove(&(asset, day));
                 Ok(Vec::new())
@@ -236,12 +278,15 @@ impl Ledger {
     }
 
     fn start(&mut self, ids: &[RunId], node: &str, now_us: i64) -> Result<Vec<Run>, Refusal> {
-        let first = *ids.first().ok_or(Refusal::NotOneAsset)?;
-        let asset = self.find(first)?.asset.clone();
+        let first = *ids.first().ok_or(Refusal::NotOneLayer)?;
+        let layer = AssetLayer::of(&self.find(first)?.asset);
         for id in ids {
             let run = self.find(*id)?;
-            if run.asset != asset {
-                return Err(Refusal::NotOneAsset);
+            if AssetLayer::of(&run.asset) != layer {
+                return Err(Refusal::NotOneLayer);
+            }
+            if self.is_paused(run) {
+                return Err(Refusal::Paused(*id));
             }
             if run.state == RunState::Running {
                 return Err(Refusal::Running(*id));
@@ -250,7 +295,8 @@ impl Ledger {
                 return Err(Refusal::NotDue(*id));
             }
             let mut others = self.active.values();
-            if others.any(|other| other.state == RunState::Running && other.asset == asset && other.day == run.day) {
+            if others.any(|other| other.state == RunState::Running && other.asset == run.asset && other.day == run.day)
+            {
                 return Err(Refusal::DayRuns(*id));
             }
         }

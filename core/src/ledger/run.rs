@@ -11,6 +11,9 @@ use crate::assets::AssetLayer;
 /// Lines that a run keeps; older ones go first.
 const LOG_LINES: usize = 50;
 
+/// Code of a run that was lost with its node more often than it is begun again.
+const INTERRUPTED: &str = "interrupted";
+
 /// Number of a run: they grow in the order in which runs were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub u64);
@@ -118,7 +121,7 @@ pub struct Run {
     pub asset: String,
     /// Day, since 1970-01-01.
     pub day: i32,
-    /// Versions of what is read, by source; `None` where the source has nothing of that day.
+    /// Versions of what is read, by source; `None` where the source has nothing of that day. Empty until they are looked at.
     pub inputs: BTreeMap<String, Option<i64>>,
     /// Version of the logic.
     pub logic: u32,
@@ -179,6 +182,12 @@ impl Run {
         }
     }
 
+    /// Whether it keeps its day from being computed from the same inputs again: it failed, and not for want of a node.
+    pub fn keeps_its_day(&self) -> bool {
+        let is_interrupted = |error: &RunError| error.code == INTERRUPTED;
+        self.state == RunState::Failed && !self.error.as_ref().is_some_and(is_interrupted)
+    }
+
     /// What there is one run of at a time: the same day of the same table, from the same inputs, by the same logic.
     pub fn key(&self) -> String {
         let inputs = self.inputs.iter().map(|(source, version)| match version {
@@ -197,13 +206,17 @@ impl Run {
     }
 
     pub(super) fn take_over(&mut self, newer: &Self, now_us: i64) {
+        let were_known = !self.inputs.is_empty();
         self.inputs.clone_from(&newer.inputs);
         self.logic = newer.logic;
         self.trigger = newer.trigger.clone();
         // What failed, failed with other inputs.
         self.attempt = 0;
         self.due_us = now_us;
-        self.note(now_us, "its inputs changed before it ran");
+        // What an operator asks for has no inputs before the tables are looked at.
+        if were_known {
+            self.note(now_us, "its inputs changed before it ran");
+        }
     }
 
     pub(super) fn begin(&mut self, unit: RunId, node: &str, now_us: i64) {
@@ -250,7 +263,7 @@ impl Run {
         if self.lost > 1 {
             let text = "its node was gone once more before it ended";
             self.error = Some(RunError {
-                code: "interrupted".to_owned(),
+                code: INTERRUPTED.to_owned(),
                 message: text.to_owned(),
                 may_heal: false,
             });

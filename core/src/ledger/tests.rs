@@ -88,7 +88,7 @@ fn gold_is_tried_three_times_at_growing_distances_and_then_failed_for_these_inpu
     let after = fail(&mut ledger, run, true, 0);
     assert_eq!((after.state, after.due_us), (RunState::Waiting, 120 * S));
     assert_eq!(start(&mut ledger, &[run], 119 * S), Err(Refusal::NotDue(run)));
-    assert_eq!(ledger.next_due_us("gold.a"), Some(120 * S));
+    assert_eq!(ledger.ready("gold.a", &[]).next().unwrap().due_us, 120 * S);
     start(&mut ledger, &[run], 120 * S).unwrap();
     assert_eq!(fail(&mut ledger, run, true, 120 * S).due_us, 360 * S);
     start(&mut ledger, &[run], 360 * S).unwrap();
@@ -142,6 +142,7 @@ fn a_run_that_is_lost_with_its_node_begins_again_once() {
     assert_eq!((again.state, again.attempt, again.lost), (RunState::Waiting, 0, 1));
     start(&mut ledger, &[run], 2).unwrap();
     assert_eq!(ledger.apply(lost(), 3).unwrap()[0].state, RunState::Failed);
+    assert_eq!(ledger.failed("gold.a", 1), None, "the day is not to blame");
     assert_eq!(ledger.active().count(), 0);
 }
 
@@ -154,8 +155,8 @@ fn days_of_one_commit_are_one_unit_and_units_are_limited() {
     let b = submit(&mut ledger, "gold.b", 1, 1).unwrap().id;
     let c = submit(&mut ledger, "gold.c", 1, 1).unwrap().id;
     let silver = submit(&mut ledger, "silver.d", 1, 1).unwrap().id;
-    assert_eq!(start(&mut ledger, &[days[0], b], 1), Err(Refusal::NotOneAsset));
-    assert_eq!(start(&mut ledger, &[], 1), Err(Refusal::NotOneAsset));
+    assert_eq!(start(&mut ledger, &[days[0], silver], 1), Err(Refusal::NotOneLayer));
+    assert_eq!(start(&mut ledger, &[], 1), Err(Refusal::NotOneLayer));
     assert_eq!(start(&mut ledger, &days, 1).unwrap().len(), 30);
     start(&mut ledger, &[b], 1).unwrap();
     assert_eq!(start(&mut ledger, &[c], 1), Err(Refusal::Full(2)), "two of gold");
@@ -208,4 +209,30 @@ fn a_cancelled_run_is_gone_and_one_that_runs_is_not_cancelled() {
     let run = submit(&mut ledger, "gold.a", 1, 1).unwrap().id;
     start(&mut ledger, &[run], 1).unwrap();
     assert_eq!(ledger.apply(Command::Cancel { run }, 1), Err(Refusal::Running(run)));
+}
+
+#[test]
+fn what_is_paused_waits_and_what_is_recomputed_with_its_source_comes_after_it() {
+    let mut ledger = Ledger::default();
+    let asked = |asset: &str| Command::Submit {
+        partition: partition(asset, 1, 1),
+        trigger: Trigger::Operator,
+        nonce: Some("b".to_owned()),
+    };
+    let source = ledger.apply(asked("gold.a"), 0).unwrap()[0].id;
+    let after = ledger.apply(asked("gold.b"), 0).unwrap()[0].id;
+    let ready = |ledger: &Ledger| -> Vec<RunId> {
+        let of = |asset: &str, sources: &[&str]| ledger.ready(asset, sources).map(|run| run.id).collect::<Vec<_>>();
+        [of("gold.a", &["silver.trades"]), of("gold.b", &["gold.a"])].concat()
+    };
+    assert_eq!(ready(&ledger), [source]);
+    let nonce = || "b".to_owned();
+    ledger.apply(Command::Pause { nonce: nonce() }, 1).unwrap();
+    assert_eq!(ready(&ledger), []);
+    assert_eq!(start(&mut ledger, &[source], 1), Err(Refusal::Paused(source)));
+    ledger.apply(Command::Resume { nonce: nonce() }, 2).unwrap();
+    start(&mut ledger, &[source], 2).unwrap();
+    assert_eq!(ready(&ledger), []);
+    succeed(&mut ledger, source, 3);
+    assert_eq!(ready(&ledger), [after]);
 }

@@ -27,6 +27,8 @@ pub struct Overwrite {
     /// The new files of each day whose rows are other ones than before, by days since 1970-01-01; none of a day that is empty now. Days
     /// whose rows did not change are not here, and keep their files.
     pub days: BTreeMap<i32, Vec<DataFile>>,
+    /// Whether days with other rows replace what is there though it rests on the same inputs already.
+    pub is_deliberate: bool,
     /// What all computed days rest on, those without a change included.
     pub request: DeriveRequest,
     /// Additional entries of the summary.
@@ -108,6 +110,9 @@ impl Change for Staged<'_> {
         let state = base.derived_state().map_err(|error| invalid(error.to_string()))?;
         let state = match decide(&state, &overwrite.request) {
             DeriveDecision::Accept(permit) => permit.into_state(snapshot_id),
+            DeriveDecision::Unchanged if overwrite.is_deliberate && !overwrite.days.is_empty() => {
+                state.with_snapshot(snapshot_id)
+            }
             DeriveDecision::Unchanged => return Ok(Planned::Done(NotOverwritten::Unchanged(state))),
             #[cfg(feature = "chaos")]
             DeriveDecision::Refuse(DeriveRefusal::Stale { .. }) if failpoint::defence_is_off("input_version") => {

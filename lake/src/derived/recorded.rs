@@ -58,6 +58,8 @@ impl Derivation {
             table,
             days,
             open: BTreeSet::new(),
+            finals: BTreeSet::new(),
+            is_deliberate: false,
             next_final_us: None,
         };
         Ok(Some(Recorded {

@@ -59,6 +59,8 @@ pub struct Refresh {
     pub(super) table: LoadedTable,
     pub(super) days: Vec<i32>,
     pub(super) open: BTreeSet<i32>,
+    pub(super) finals: BTreeSet<i32>,
+    pub(super) is_deliberate: bool,
     pub(super) next_final_us: Option<i64>,
 }
 
@@ -83,9 +85,17 @@ impl Refresh {
         self.days.retain(|day| wanted(*day));
     }
 
-    /// Also these days, whether they are dirty or not.
+    /// Days that are computed once more because they are over, and for nothing else.
+    pub fn final_days(&self) -> &BTreeSet<i32> {
+        &self.finals
+    }
+
+    /// Also these days, whether they are dirty or not. Where their rows are other ones than the table has, they are replaced, though it
+    /// rests on the same sources already.
     pub fn also(&mut self, days: impl IntoIterator<Item = i32>) {
+        let before = self.days.len();
         self.days.extend(days);
+        self.is_deliberate |= self.days.len() > before;
         self.days.sort_unstable();
         self.days.dedup();
     }
@@ -93,6 +103,12 @@ impl Refresh {
     /// The table as it is.
     pub fn table(&self) -> &LoadedTable {
         &self.table
+    }
+
+    /// Version of this day in each source.
+    pub fn versions(&self, day: i32) -> BTreeMap<String, Option<i64>> {
+        let of = |source: &Source| (source.name.clone(), source.versions.get(&day).copied());
+        self.sources.iter().map(of).collect()
     }
 
     fn inputs(&self, days: &[i32]) -> BTreeMap<String, SourceInput> {
@@ -161,7 +177,7 @@ impl Derivation {
             .iter()
             .flat_map(|source| state.dirty(&source.name, logic, &source.versions));
         let mut days: BTreeSet<i32> = dirty.collect();
-        let (mut open, mut next_final_us) = (BTreeSet::new(), None);
+        let (mut open, mut finals, mut next_final_us) = (BTreeSet::new(), BTreeSet::new(), None);
         if self.table.is_gold() {
             // What was provisional when it was computed is looked at once more when the day is over.
             let ends: Vec<(i32, i64)> = days
@@ -174,8 +190,8 @@ impl Derivation {
                 if end_us > now_us {
                     open.insert(day);
                     next_final_us = Some(next_final_us.map_or(end_us, |next: i64| next.min(end_us)));
-                } else {
-                    days.insert(day);
+                } else if days.insert(day) {
+                    finals.insert(day);
                 }
             }
         }
@@ -185,6 +201,8 @@ impl Derivation {
             table,
             days: days.into_iter().collect(),
             open,
+            finals,
+            is_deliberate: false,
             next_final_us,
         }))
     }
@@ -293,6 +311,7 @@ impl Derivation {
                 commit_id: Uuid::new_v4(),
                 schema_id: metadata.current_schema_id(),
                 days: files,
+                is_deliberate: refresh.is_deliberate,
                 request: DeriveRequest {
                     owner: self.owner.clone(),
                     logic: self.table.logic_version(),

@@ -8,7 +8,7 @@ use arrow_array::types::{Date32Type, Float64Type, Int64Type};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use tapehouse_core::calendar::Calendar;
-use tapehouse_lake::gold::positions::{Computed, PositionTable, Positions, verify_positions};
+use tapehouse_lake::gold::positions::{Computed, MAX_DAYS, PositionTable, Positions, verify_positions};
 use tapehouse_lake::{Lake, LiveRows};
 
 use crate::market::{DAY, DAY_US, HOUR_US, Market, Trade, trade};
@@ -48,7 +48,7 @@ fn fill(id: u32, trader: &'static str, symbol: &'static str, quantity: f64, pric
 
 async fn next(positions: &Positions) -> Option<Computed> {
     let mut look = positions.look(LATER_US).await.unwrap()?;
-    positions.compute(&mut look, &BTreeMap::new()).await.unwrap()
+    positions.compute(&mut look, MAX_DAYS, &BTreeMap::new()).await.unwrap()
 }
 
 /// Does all there is to do: the days computed, and those whose positions are other ones.
@@ -57,7 +57,7 @@ async fn refresh(positions: &Positions) -> (Vec<i32>, BTreeSet<i32>) {
     let Some(mut look) = positions.look(LATER_US).await.unwrap() else {
         return (days, changed);
     };
-    while let Some(computed) = positions.compute(&mut look, &BTreeMap::new()).await.unwrap() {
+    while let Some(computed) = positions.compute(&mut look, MAX_DAYS, &BTreeMap::new()).await.unwrap() {
         days.extend(&computed.days);
         for published in positions.commit(&computed).await.unwrap() {
             if published.table == positions.tables[PositionTable::Positions as usize] {

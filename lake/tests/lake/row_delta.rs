@@ -72,6 +72,19 @@ impl Model {
         rows
     }
 
+    /// Files of which a row is left, in the order of their locations.
+    pub fn files_with_rows(&self) -> Vec<String> {
+        let is_left = |(file, all): &(&String, &Vec<Row>)| {
+            let deleted = self.deleted.get(*file).map_or(0, |(positions, _)| positions.len());
+            deleted < all.len()
+        };
+        self.files
+            .iter()
+            .filter(is_left)
+            .map(|(file, _)| file.clone())
+            .collect()
+    }
+
     async fn write_rows(&self, rows: &[Row]) -> DataFile {
         write_file(&self.rig.lake, &self.table().await, rows).await.remove(0)
     }

@@ -48,6 +48,8 @@ pub struct PositionsLook {
     pub(super) carried: BTreeMap<i32, i64>,
     days: Vec<i32>,
     open: BTreeSet<i32>,
+    finals: BTreeSet<i32>,
+    pub(super) is_deliberate: bool,
     next_final_us: Option<i64>,
     /// What is carried at the end of the day before the next one; `None` before the first.
     pub(super) desk: Option<Desk>,
@@ -78,6 +80,35 @@ impl PositionsLook {
     pub fn without_open_days(&mut self) {
         let open = &self.open;
         self.days.retain(|day| !open.contains(day));
+    }
+
+    /// Days that are computed once more because they are over, and for nothing else of their own.
+    pub fn final_days(&self) -> &BTreeSet<i32> {
+        &self.finals
+    }
+
+    /// Also `first` and all days after it, which hang on it, whether they are dirty or not. Where their rows are other ones than the
+    /// tables have, they are replaced, though these rest on the same trades already.
+    pub fn from_day(&mut self, first: i32) {
+        if self.days.first().is_none_or(|dirty| first < *dirty) {
+            self.days = self.all.iter().copied().filter(|day| *day >= first).collect();
+            self.is_deliberate = true;
+        }
+    }
+
+    /// Only the days before this one.
+    pub fn until_day(&mut self, end: i32) {
+        self.days.retain(|day| *day < end);
+    }
+
+    /// What this day is computed from: the version of its trades, and the highest of all until it.
+    pub fn versions(&self, day: i32) -> BTreeMap<String, Option<i64>> {
+        let trades = self.trades.ident().to_string();
+        [
+            (trades, self.versions.get(&day).copied()),
+            (CARRIED.to_owned(), self.carried.get(&day).copied()),
+        ]
+        .into()
     }
 
     /// Takes all days, whether they are dirty or not.
@@ -203,6 +234,8 @@ impl Positions {
             carried: BTreeMap::new(),
             days: Vec::new(),
             open: BTreeSet::new(),
+            finals: BTreeSet::new(),
+            is_deliberate: false,
             next_final_us: None,
             desk: None,
         };
@@ -243,6 +276,9 @@ impl PositionsLook {
             if end_us > now_us {
                 self.open.insert(*day);
                 self.next_final_us = Some(self.next_final_us.map_or(end_us, |next| next.min(end_us)));
+            }
+            if !is_dirty && end_us <= now_us {
+                self.finals.insert(*day);
             }
             if is_dirty || end_us <= now_us {
                 first = Some(*day);

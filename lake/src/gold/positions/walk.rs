@@ -135,7 +135,7 @@ pub(super) struct DayRows {
 }
 
 impl Positions {
-    /// Computes the next days of `look`, 20 at most, and writes the files of those whose rows are other ones than before; `None` when
+    /// Computes the next days of `look`, `most` of them and 20 at most, and writes the files of those whose rows are other ones than before; `None` when
     /// nothing is left. Decodes, folds and encodes: call it from a thread for CPU work, with `Handle::block_on`.
     ///
     /// # Errors
@@ -143,9 +143,10 @@ impl Positions {
     pub async fn compute(
         &self,
         look: &mut PositionsLook,
+        most: usize,
         summary: &BTreeMap<String, String>,
     ) -> Result<Option<Computed>, DeriveError> {
-        let days: Vec<i32> = look.days().iter().copied().take(MAX_DAYS).collect();
+        let days: Vec<i32> = look.days().iter().copied().take(most.min(MAX_DAYS)).collect();
         let Some(first) = days.first() else {
             return Ok(None);
         };
@@ -227,6 +228,7 @@ impl Positions {
             commit_id: Uuid::new_v4(),
             schema_id: output.target.table.metadata().current_schema_id(),
             days: output.files,
+            is_deliberate: look.is_deliberate,
             request: DeriveRequest {
                 owner: self.owner.clone(),
                 logic: LOGIC_VERSION,
