@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "proto/tapehouse/v1/cluster.proto",
     "proto/tapehouse/v1/offsets.proto",
+    "proto/tapehouse/v1/runs.proto",
     "proto/tapehouse/v1/silver.proto",
     "proto/tapehouse/v1/standing.proto",
     "proto/tapehouse/v1/tables.proto",

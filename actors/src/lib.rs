@@ -38,7 +38,7 @@ pub use bronze::rows::RowSource;
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use clock::ClockWatch;
 pub use failure::{ErrorCode, TopicStopped};
-pub use ledger::{LedgerError, RunLedger};
+pub use ledger::{AskError, LedgerError, NewBackfill, RunLedger};
 pub use memory::BudgetTooSmall;
 pub use node::{NodeHandle, StartError, StopReport};
 pub use progress::{NodeProgress, PartitionProgress, PartitionStopped, TopicProgress, TopicState, Trouble};

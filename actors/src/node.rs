@@ -192,13 +192,7 @@ impl NodeHandle {
         tracing::info!(run_id = %shared.run_id, node = shared.settings.node, "node started");
         // Asked before the first commit. Neighbours that are away are asked again later: a node must start without them.
         shared.clock.ask(&shared.registry, &lake).await;
-        let watch = shared.clock.clone().watch(
-            shared.registry.clone(),
-            lake.clone(),
-            shared.metrics.clock_ahead_seconds.clone(),
-            shared.stopping.clone(),
-        );
-        tokio::spawn(watch);
+        watch_clock(&shared);
         tracing::debug!(?plan, "memory");
         let mut topics = Vec::new();
         let mut tasks = Vec::new();
@@ -312,6 +306,17 @@ impl NodeHandle {
             progress: progress_of(&self.topics, &self.silver),
         }
     }
+}
+
+/// Keeps looking how far this clock is from the neighbours'.
+fn watch_clock(shared: &Shared) {
+    let watch = shared.clock.clone().watch(
+        shared.registry.clone(),
+        shared.lake.clone(),
+        shared.metrics.clock_ahead_seconds.clone(),
+        shared.stopping.clone(),
+    );
+    tokio::spawn(watch);
 }
 
 fn progress_of(topics: &[ProgressCell], silver: &[SilverHandle]) -> NodeProgress {

@@ -85,20 +85,42 @@ pub enum Found {
 
 /// Looks for the node of this state folder and asks it how its topics stand.
 pub async fn ask(state_dir: &Path) -> Found {
+    let (address, client) = match find(state_dir).await {
+        Ok(found) => found,
+        Err(nothing) => return nothing,
+    };
+    match client.offsets(&[]).await {
+        Ok(answer) => Found::Answer(answer),
+        Err(failure) => silent(address, &failure.message),
+    }
+}
+
+/// The node that runs with this state folder; `None` where none does.
+///
+/// # Errors
+/// Why the one that runs cannot be asked so.
+pub async fn node(state_dir: &Path) -> Result<Option<NodeClient>, String> {
+    match find(state_dir).await {
+        Ok((_, client)) => Ok(Some(client)),
+        Err(Found::Silent(why)) => Err(why),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn find(state_dir: &Path) -> Result<(SocketAddr, NodeClient), Found> {
     let Some(address) = read(&state_dir.join(FILE)) else {
         let folder = state_dir.display();
-        return Found::Nobody(format!("none has left its address in {folder}"));
+        return Err(Found::Nobody(format!("none has left its address in {folder}")));
     };
     let grpc = reachable(address.grpc);
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(grpc)).await;
     if !matches!(connected, Ok(Ok(_))) {
-        return Found::Nobody(format!(
+        return Err(Found::Nobody(format!(
             "the one that listened at {grpc} does not answer: it was killed"
-        ));
+        )));
     }
-    let silent = |why: &str| Found::Silent(format!("a node listens at {grpc}: {why}; ask it with --endpoint"));
     if address.tls {
-        return silent("it asks for TLS");
+        return Err(silent(grpc, "it asks for TLS"));
     }
     let client = Client {
         endpoint: format!("http://{grpc}"),
@@ -107,14 +129,14 @@ pub async fn ask(state_dir: &Path) -> Found {
         identity: None,
         timeout: ANSWER_TIMEOUT,
     };
-    let answer = match NodeClient::connect(&client).await {
-        Ok(node) => node.offsets(&[]).await,
-        Err(failure) => Err(failure),
-    };
-    match answer {
-        Ok(answer) => Found::Answer(answer),
-        Err(failure) => silent(&failure.message),
+    match NodeClient::connect(&client).await {
+        Ok(client) => Ok((grpc, client)),
+        Err(failure) => Err(silent(grpc, &failure.message)),
     }
+}
+
+fn silent(grpc: SocketAddr, why: &str) -> Found {
+    Found::Silent(format!("a node listens at {grpc}: {why}; ask it with --endpoint"))
 }
 
 /// An address that listens everywhere is reached by loopback.

@@ -107,6 +107,12 @@ pub enum Command {
     Graph(commands::graph::Args),
     /// Show the days of a table: version, rows, files; or why one is as it is
     Partitions(commands::partitions::Args),
+    /// Have days of tables computed again, and wait for it
+    Materialize(commands::materialize::Args),
+    /// Have many days computed again, in the background
+    Backfill(commands::backfill::Args),
+    /// Show by which runs days were computed; retry or cancel one
+    Runs(commands::runs::Args),
     /// Show how each topic stands, and why data is not visible where it is not
     Status(commands::status::Args),
     /// Show the nodes of a cluster, as one of them tells

@@ -1,5 +1,7 @@
 //! A command asks a node instead of reading tables and Kafka itself.
 
+mod runs;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -27,6 +27,7 @@ mod pipeline;
 mod process;
 mod push;
 mod reason;
+mod runs;
 mod signals;
 mod silver_answer;
 mod silver_view;
@@ -65,6 +66,9 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         }
         Command::Offsets(args) => block_on(commands::offsets::run(args, global)),
         Command::Graph(args) => block_on(commands::graph::run(args, global)),
+        Command::Materialize(args) => block_on(commands::materialize::run(args, global)),
+        Command::Runs(args) => block_on(commands::runs::run(args, global)),
+        Command::Backfill(args) => block_on(commands::backfill::run(args, global)),
         Command::Partitions(args) => block_on(commands::partitions::run(args, global)),
         Command::Tables(args) => block_on(commands::tables::run(args, global)),
         Command::Status(args) => block_on(commands::status::run(args, global)),

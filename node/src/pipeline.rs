@@ -182,7 +182,14 @@ impl Pipeline {
         let beacon = Beacon::light(&state_dir, grpc.address(), servers.grpc.tls.is_some(), node.run_id());
         let (drain, draining) = watch::channel(false);
         let progress = Box::new(node.progress_reader());
-        let source = Source::new(identity, topics.to_vec(), node.lake().clone(), logs, progress, draining);
+        let source = Source::new(
+            identity,
+            topics.to_vec(),
+            (node.lake().clone(), node.ledger().clone()),
+            logs,
+            progress,
+            draining,
+        );
         let grpc = grpc.serve(source, drain, &registry)?;
         let pipeline = Self {
             node,

@@ -2,6 +2,7 @@
 //!
 //! Tables are right without it. So a file that cannot be written any more is said once and left: runs go on in memory until the next start.
 
+mod backfills;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use tapehouse_core::clock::now_us;
 use tapehouse_core::ledger::{Command, Ledger, Limits, Refusal, Run, RunId, RunState};
 use tokio::sync::watch;
 
+pub use self::backfills::{AskError, NewBackfill};
 pub use self::store::LedgerError;
 use self::store::{Change, Store};
 pub(crate) use self::work::{DayWork, failed, known_code, units};
@@ -127,7 +129,7 @@ impl RunLedger {
         most: usize,
         wanted: impl Fn(&Run) -> bool,
     ) -> Result<Vec<Run>, LedgerError> {
-        self.lock().store.runs(before, most, wanted)
+        self.lock().store.runs(RunId(0), before, most, wanted)
     }
 
     /// The run of this number.

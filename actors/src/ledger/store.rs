@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
-use tapehouse_core::ledger::{Run, RunId, RunState};
+use tapehouse_core::ledger::{Backfill, Run, RunId, RunState};
 use tapehouse_lake::StorageFault;
 
 const FILE: &str = "runs.redb";
@@ -19,6 +19,9 @@ const ACTIVE: TableDefinition<'_, u64, ()> = TableDefinition::new("active");
 const FAILED: TableDefinition<'_, &str, u64> = TableDefinition::new("failed");
 /// Nonces of runs that are paused.
 const PAUSED: TableDefinition<'_, &str, ()> = TableDefinition::new("paused");
+
+/// Each backfill by its id, as JSON.
+const BACKFILLS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("backfills");
 
 /// Why the ledger is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,7 @@ pub(super) struct Change<'a> {
     pub(super) forgiven: Vec<(String, i32)>,
     /// Nonces, and whether their runs are paused.
     pub(super) paused: Vec<(String, bool)>,
+    pub(super) backfills: Vec<Backfill>,
 }
 
 /// The file.
@@ -94,6 +98,7 @@ impl Store {
             transaction.open_table(ACTIVE)?;
             transaction.open_table(FAILED)?;
             transaction.open_table(PAUSED)?;
+            transaction.open_table(BACKFILLS)?;
             Ok(())
         })?;
         Ok(store)
@@ -130,6 +135,11 @@ impl Store {
                     RunState::Succeeded => failed.remove(day.as_str())?.map(drop),
                     _ => None,
                 };
+            }
+            let mut backfills = transaction.open_table(BACKFILLS)?;
+            for backfill in &change.backfills {
+                let text = serde_json::to_vec(backfill).expect("a backfill is plain data: integers, strings, lists");
+                backfills.insert(backfill.id.as_str(), text.as_slice())?;
             }
             for (asset, day) in &change.forgiven {
                 failed.remove(day_key(asset, *day).as_str())?;
@@ -181,9 +191,10 @@ impl Store {
         text.map(|text| self.parsed(&text)).transpose()
     }
 
-    /// Runs of numbers below `before` that are `wanted`, the latest first, `most` of them.
+    /// Runs from number `first` to below `before` that are `wanted`, the latest first, `most` of them.
     pub(super) fn runs(
         &self,
+        first: RunId,
         before: Option<RunId>,
         most: usize,
         wanted: impl Fn(&Run) -> bool,
@@ -191,7 +202,7 @@ impl Store {
         let below = before.map_or(u64::MAX, |id| id.0);
         let (mut found, mut unreadable) = (Vec::new(), None);
         self.read(|transaction| {
-            for entry in transaction.open_table(RUNS)?.range(..below)?.rev() {
+            for entry in transaction.open_table(RUNS)?.range(first.0..below)?.rev() {
                 match self.parsed(entry?.1.value()) {
                     Ok(run) if wanted(&run) => found.push(run),
                     Ok(_) => {}
@@ -209,13 +220,14 @@ impl Store {
     /// Forgets runs that ended before `before_us`, but for those that keep a day from being computed, and the latest, whose number the
     /// next one follows.
     pub(super) fn prune(&self, before_us: i64) -> Result<usize, LedgerError> {
-        let old = self.runs(None, usize::MAX, |run| {
+        let old = self.runs(RunId(0), None, usize::MAX, |run| {
             run.ended_us.is_some_and(|ended| ended < before_us)
         })?;
         let mut pruned = 0;
         self.write(|transaction| {
             let mut runs = transaction.open_table(RUNS)?;
             let failed = transaction.open_table(FAILED)?;
+            let mut backfills = transaction.open_table(BACKFILLS)?;
             let last = runs.last()?.map(|(id, _)| id.value());
             for run in &old {
                 let keeps = failed.get(day_key(&run.asset, run.day).as_str())?;
@@ -224,9 +236,28 @@ impl Store {
                     pruned += 1;
                 }
             }
+            // A backfill goes with the last of its runs.
+            let first_kept = runs.first()?.map_or(u64::MAX, |(id, _)| id.value());
+            let newest = old.first().map_or(0, |run| run.id.0);
+            backfills.retain(|_, text| {
+                let backfill: Option<Backfill> = serde_json::from_slice(text).ok();
+                backfill.is_none_or(|backfill| backfill.first_run.0 >= first_kept || backfill.first_run.0 > newest)
+            })?;
             Ok(())
         })?;
         Ok(pruned)
+    }
+
+    /// In the order of their ids. One that cannot be read is left out.
+    pub(super) fn backfills(&self) -> Result<Vec<Backfill>, LedgerError> {
+        self.read(|transaction| {
+            let backfills = transaction.open_table(BACKFILLS)?;
+            let mut read = Vec::new();
+            for entry in backfills.iter()? {
+                read.extend(serde_json::from_slice(entry?.1.value()).ok());
+            }
+            Ok(read)
+        })
     }
 
     fn parsed(&self, text: &[u8]) -> Result<Run, LedgerError> {

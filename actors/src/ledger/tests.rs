@@ -191,12 +191,55 @@ fn old_runs_are_forgotten_but_for_those_that_keep_a_day() {
     assert_eq!(store.prune(10).unwrap(), 0);
     assert_eq!(store.prune(11).unwrap(), 2);
     let left: Vec<i32> = store
-        .runs(None, 9, |_| true)
+        .runs(RunId(0), None, 9, |_| true)
         .unwrap()
         .iter()
         .map(|run| run.day)
         .collect();
     assert_eq!(left, [4, 2], "the latest and the one that keeps its day");
     assert_eq!(store.known().unwrap().1, runs[3].id.0);
-    assert_eq!(store.runs(Some(runs[3].id), 9, |_| true).unwrap().len(), 1);
+    assert_eq!(store.runs(RunId(0), Some(runs[3].id), 9, |_| true).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_backfill_is_one_however_often_it_is_asked_for_and_survives() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let new = |last_day: i32| NewBackfill {
+        id: "h1".to_owned(),
+        assets: vec![ASSET.to_owned()],
+        first_day: 1,
+        last_day,
+        days: (1..=last_day).map(|day| (ASSET.to_owned(), day)).collect(),
+    };
+    let made = ledger.create(new(3)).unwrap();
+    assert_eq!(ledger.create(new(3)).unwrap(), made);
+    assert!(matches!(ledger.create(new(4)), Err(AskError::Taken(_))));
+    ledger.pause("h1", true).unwrap();
+    drop(ledger);
+    let ledger = open(folder.path());
+    assert_eq!(ledger.backfills().unwrap().first(), Some(&made));
+    assert!(ledger.is_paused("h1") && ledger.asked(&[ASSET], &[]).is_empty());
+    ledger.pause("h1", false).unwrap();
+    assert_eq!(ledger.asked(&[ASSET], &[]), [1, 2, 3].into());
+    let failed = plan(
+        &ledger,
+        &[DayWork {
+            trigger: None,
+            ..work(1, 5)
+        }],
+    )[&1][0]
+        .id;
+    let (_stop, stopping) = watch::channel(false);
+    assert!(ledger.begin(&[failed], &stopping).await);
+    assert!(matches!(ledger.cancel(failed), Err(AskError::Refused(_))));
+    assert!(matches!(ledger.retry(failed), Err(AskError::NotOver(..))));
+    ledger.end(vec![(failed, failure(false))]).await;
+    let again = ledger.retry(failed).unwrap();
+    assert_eq!((again.nonce.as_deref(), again.day), (Some("h1"), 1));
+    ledger.cancel_backfill("h1").unwrap();
+    let runs = ledger.runs_of(&made).unwrap();
+    assert_eq!(runs.iter().filter(|run| run.state == RunState::Cancelled).count(), 3);
+    assert!(matches!(ledger.pause("h2", true), Err(AskError::NoSuchBackfill(_))));
+    assert!(matches!(ledger.retry(RunId(99)), Err(AskError::NoSuchRun(_))));
 }

@@ -6,6 +6,7 @@
 //! It is not what makes tables right: days that are to be computed are derived from the tables, with or without a ledger. It bounds how
 //! much is computed at once, how often what fails is tried again, and it remembers.
 
+mod backfill;
 mod policy;
 mod run;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::backfill::{Backfill, BackfillProgress};
 pub use self::policy::{Limits, RetryPolicy};
 pub use self::run::{LogLine, Outcome, Run, RunError, RunId, RunState, Trigger};
 use crate::assets::AssetLayer;
@@ -202,11 +204,16 @@ impl Ledger {
     pub fn ready(&self, asset: &str, sources: &[&str]) -> impl Iterator<Item = &Run> {
         let waiting = self.active.values();
         let waiting = waiting.filter(move |run| run.asset == asset && run.state == RunState::Waiting);
-        waiting.filter(move |run| !self.is_paused(run) && !self.is_held(run, sources))
+        waiting.filter(move |run| !self.is_put_off(run) && !self.is_held(run, sources))
     }
 
-    fn is_paused(&self, run: &Run) -> bool {
-        run.nonce.as_ref().is_some_and(|nonce| self.paused.contains(nonce))
+    /// Whether runs with this nonce are paused.
+    pub fn is_paused(&self, nonce: &str) -> bool {
+        self.paused.contains(nonce)
+    }
+
+    fn is_put_off(&self, run: &Run) -> bool {
+        run.nonce.as_ref().is_some_and(|nonce| self.is_paused(nonce))
     }
 
     fn is_held(&self, run: &Run, sources: &[&str]) -> bool {
@@ -285,7 +292,7 @@ impl Ledger {
             if AssetLayer::of(&run.asset) != layer {
                 return Err(Refusal::NotOneLayer);
             }
-            if self.is_paused(run) {
+            if self.is_put_off(run) {
                 return Err(Refusal::Paused(*id));
             }
             if run.state == RunState::Running {

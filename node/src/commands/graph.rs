@@ -73,7 +73,7 @@ pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
 }
 
 /// All tables that are kept of these topics.
-fn graph(topics: &[Topic]) -> AssetGraph {
+pub(crate) fn graph(topics: &[Topic]) -> AssetGraph {
     let mut assets = Vec::new();
     let mut add = |name: &str, layer, sources: Vec<String>, carries_state| {
         assets.push(Asset {

@@ -10,6 +10,7 @@ mod metrics;
 mod offsets;
 mod page;
 mod refusal;
+mod runs;
 mod server;
 mod source;
 mod tables;

@@ -18,7 +18,7 @@ const TOPICS_MAX: usize = 1000;
 const INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 /// A watcher is sent away after this time, so that balancers can move it.
-const WATCH_MAX: Duration = Duration::from_secs(600);
+pub(super) const WATCH_MAX: Duration = Duration::from_secs(600);
 
 /// The service.
 pub struct OffsetsService(pub Arc<Source>);
@@ -67,7 +67,8 @@ fn picked(offsets: &[v1::TopicOffsets], places: &[usize]) -> Vec<v1::TopicOffset
     places.iter().filter_map(|place| offsets.get(*place)).cloned().collect()
 }
 
-fn interval(asked: Option<prost_types::Duration>) -> Result<Duration, Refusal> {
+/// The time between two answers that a watcher asks for.
+pub(super) fn interval(asked: Option<prost_types::Duration>) -> Result<Duration, Refusal> {
     let Some(asked) = asked else {
         return Ok(INTERVAL_DEFAULT);
     };

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tapehouse_proto::FILE_DESCRIPTOR_SET;
+use tapehouse_proto::v1::backfills_server::BackfillsServer;
 use tapehouse_proto::v1::cluster_server::ClusterServer;
 use tapehouse_proto::v1::offsets_server::OffsetsServer;
+use tapehouse_proto::v1::runs_server::RunsServer;
 use tapehouse_proto::v1::tables_server::TablesServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,6 +25,7 @@ use super::gate::Gate;
 use super::health;
 use super::metrics::Metrics;
 use super::offsets::OffsetsService;
+use super::runs::RunsService;
 use super::source::Source;
 use super::tables::TablesService;
 use crate::config::{ConfigError, Fault, Grpc, ServerTls};
@@ -170,6 +173,8 @@ fn routes(source: &Arc<Source>) -> Result<Routes, tonic_reflection::server::Erro
     let offsets = OffsetsServer::new(OffsetsService(Arc::clone(source)));
     let tables = TablesServer::new(TablesService(Arc::clone(source)));
     let cluster = ClusterServer::new(ClusterService(Arc::clone(source)));
+    let runs = RunsServer::new(RunsService(Arc::clone(source)));
+    let backfills = BackfillsServer::new(RunsService(Arc::clone(source)));
     Ok(Routes::new(
         offsets
             .max_decoding_message_size(limits.0)
@@ -177,6 +182,15 @@ fn routes(source: &Arc<Source>) -> Result<Routes, tonic_reflection::server::Erro
     )
     .add_service(
         tables
+            .max_decoding_message_size(limits.0)
+            .max_encoding_message_size(limits.1),
+    )
+    .add_service(
+        runs.max_decoding_message_size(limits.0)
+            .max_encoding_message_size(limits.1),
+    )
+    .add_service(
+        backfills
             .max_decoding_message_size(limits.0)
             .max_encoding_message_size(limits.1),
     )

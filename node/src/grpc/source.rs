@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tapehouse_actors::NodeProgress;
+use tapehouse_actors::{NodeProgress, RunLedger};
 use tapehouse_core::clock::now_ms;
 use tapehouse_lake::Lake;
 use tapehouse_proto::v1;
@@ -34,6 +34,8 @@ type Look = Result<Arc<Vec<v1::TopicOffsets>>, Refusal>;
 pub struct Source {
     /// Who answers.
     pub identity: Identity,
+    /// The runs.
+    pub ledger: RunLedger,
     topics: Vec<Topic>,
     lake: Lake,
     logs: Logs,
@@ -50,13 +52,14 @@ impl Source {
     pub fn new(
         identity: Identity,
         topics: Vec<Topic>,
-        lake: Lake,
+        (lake, ledger): (Lake, RunLedger),
         logs: Logs,
         progress: ReadProgress,
         draining: watch::Receiver<bool>,
     ) -> Self {
         Self {
             identity,
+            ledger,
             topics,
             lake,
             logs,
@@ -66,6 +69,11 @@ impl Source {
             reads: Arc::new(Semaphore::new(READS_MAX)),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         }
+    }
+
+    /// The topics of the configuration.
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
     }
 
     /// The lake.

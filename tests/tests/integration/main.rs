@@ -23,6 +23,7 @@ mod pressure;
 mod quarantine;
 mod recreated;
 mod repair;
+mod runs;
 mod schemas;
 mod secure_kafka;
 mod secure_registry;
