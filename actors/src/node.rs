@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::Registry;
-use tapehouse_core::ledger::Limits;
 use tapehouse_core::watermark::Watermark;
 use tapehouse_kafka::ForbiddenProperty;
 use tapehouse_kafka::consumer::ConsumerError;
@@ -36,6 +35,10 @@ use crate::supervisor::{Shared, supervise};
 
 /// Watermarks that a slow subscriber may lag behind; it then looks at the tables, as it does anyway.
 const WATERMARKS_KEPT: usize = 256;
+
+/// Longest wait for a ledger that a command has.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
+const LEDGER_LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why a node does not start. What is merely away (Kafka, registry) does not keep it from starting.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +168,7 @@ impl NodeHandle {
         let plan = MemoryPlan::of(settings.memory_budget_bytes, settings.topics.len(), threads)?;
         let lake = Lake::open(settings.lake.clone()).await?;
         let checkpoints = Checkpoints::open(&settings.state_dir)?;
-        let ledger = RunLedger::open(&settings.state_dir, &settings.node, Limits::default())?;
+        let ledger = open_ledger(&settings).await?;
         let (stop, stopping) = watch::channel(false);
         let (watermarks, _) = broadcast::channel(WATERMARKS_KEPT);
         let shared = Shared {
@@ -304,6 +307,17 @@ impl NodeHandle {
             drained,
             took: started.elapsed(),
             progress: progress_of(&self.topics, &self.silver),
+        }
+    }
+}
+
+/// Opens the ledger of runs. A command that has its file has it for a moment; another node would have the checkpoints too.
+async fn open_ledger(settings: &NodeSettings) -> Result<RunLedger, LedgerError> {
+    let patience = Instant::now() + LEDGER_PATIENCE;
+    loop {
+        match RunLedger::open(&settings.state_dir, &settings.node, settings.run_limits) {
+            Err(LedgerError::InUse(_)) if Instant::now() < patience => tokio::time::sleep(LEDGER_LOOK_EVERY).await,
+            opened => return opened,
         }
     }
 }

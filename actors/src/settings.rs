@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tapehouse_core::ledger::Limits;
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_kafka::registry::RegistrySettings;
@@ -29,6 +30,8 @@ pub struct NodeSettings {
     pub derived: Vec<DerivedSettings>,
     /// Where `gold.trader_performance` and `gold.portfolio_positions` are kept: the day that is not over is computed no more often than so.
     pub positions: Option<Duration>,
+    /// How much is computed at once.
+    pub run_limits: Limits,
     /// Kafka.
     pub kafka: KafkaSettings,
     /// Schema Registry.

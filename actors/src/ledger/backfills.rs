@@ -47,6 +47,19 @@ pub enum AskError {
     Refused(#[from] Refusal),
 }
 
+impl AskError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ledger(_) => "state_dir",
+            Self::NoSuchRun(_) => "no_such_run",
+            Self::NoSuchBackfill(_) => "no_such_backfill",
+            Self::Taken(_) | Self::Empty => "invalid_argument",
+            Self::NotOver(..) | Self::Refused(_) => "run_state",
+        }
+    }
+}
+
 impl RunLedger {
     /// Enters a backfill, or finds it: the same asked for twice is one.
     ///

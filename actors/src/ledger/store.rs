@@ -74,24 +74,48 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens `FOLDER/runs.redb`, or makes it. On a full or read-only disk it is in memory: then it ends with the process.
+    /// Opens `FOLDER/runs.redb`, or makes it. One that is damaged is renamed: runs are history, and a node must start without it. On a
+    /// full or read-only disk it is in memory: then it ends with the process.
     pub(super) fn open(folder: &Path) -> Result<Self, LedgerError> {
         let path = folder.join(FILE);
+        let is_new = !path.exists();
         let made = std::fs::create_dir_all(folder).map_err(|source| LedgerError::Io {
             path: folder.to_owned(),
             source,
         });
-        let opened = made.and_then(|()| Self::open_file(&path));
-        let store = match opened {
+        let opened = made.and_then(|()| match Self::open_file(&path) {
+            Err(error) if is_damaged(&error) => {
+                set_aside(&path, &error)?;
+                Self::open_file(&path)
+            }
+            opened => opened,
+        });
+        match opened {
             Err(error) if is_storage_fault(&error) => {
                 tracing::warn!(%error, "the ledger of runs is in memory until the next start");
-                let db = Database::builder().create_with_backend(InMemoryBackend::new());
-                Self {
-                    db: db.map_err(|error| failed(&path, error))?,
-                    path,
+                if is_new {
+                    // Half made, it would be taken for a damaged one. Where it cannot be removed, it is.
+                    let _ = std::fs::remove_file(&path);
                 }
+                let db = Database::builder().create_with_backend(InMemoryBackend::new());
+                Self::prepared(&path, db)
             }
-            opened => opened?,
+            opened => opened,
+        }
+    }
+
+    fn open_file(path: &Path) -> Result<Self, LedgerError> {
+        Self::prepared(path, Database::builder().set_cache_size(CACHE_BYTES).create(path))
+    }
+
+    fn prepared(path: &Path, db: Result<Database, DatabaseError>) -> Result<Self, LedgerError> {
+        let store = match db {
+            Ok(db) => Self {
+                db,
+                path: path.to_owned(),
+            },
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(LedgerError::InUse(path.to_owned())),
+            Err(error) => return Err(failed(path, error)),
         };
         store.write(|transaction| {
             transaction.open_table(RUNS)?;
@@ -102,18 +126,6 @@ impl Store {
             Ok(())
         })?;
         Ok(store)
-    }
-
-    fn open_file(path: &Path) -> Result<Self, LedgerError> {
-        let db = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-        match db {
-            Ok(db) => Ok(Self {
-                db,
-                path: path.to_owned(),
-            }),
-            Err(DatabaseError::DatabaseAlreadyOpen) => Err(LedgerError::InUse(path.to_owned())),
-            Err(error) => Err(failed(path, error)),
-        }
     }
 
     pub(super) fn put(&self, change: &Change<'_>) -> Result<(), LedgerError> {
@@ -155,7 +167,7 @@ impl Store {
     }
 
     /// The runs that a ledger has to know: those that are active, and those that keep a day from being computed. And the highest number
-    /// that a run has.
+    /// that a run has. A run that cannot be read is left out.
     pub(super) fn known(&self) -> Result<(Vec<Run>, u64), LedgerError> {
         let (mut ids, last) = self.read(|transaction| {
             let active = transaction.open_table(ACTIVE)?;
@@ -172,8 +184,15 @@ impl Store {
         })?;
         ids.sort_unstable();
         ids.dedup();
-        let runs: Result<Vec<Option<Run>>, LedgerError> = ids.into_iter().map(|id| self.run(RunId(id))).collect();
-        Ok((runs?.into_iter().flatten().collect(), last))
+        let mut runs = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.run(RunId(id)) {
+                Ok(run) => runs.extend(run),
+                Err(error @ LedgerError::Run { .. }) => tracing::warn!(%error, run = id, "a run is left out"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((runs, last))
     }
 
     pub(super) fn paused(&self) -> Result<Vec<String>, LedgerError> {
@@ -291,6 +310,27 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> LedgerError {
     LedgerError::Store {
         path: path.to_owned(),
         source: Box::new(error.into()),
+    }
+}
+
+fn set_aside(path: &Path, error: &LedgerError) -> Result<(), LedgerError> {
+    let stamp = tapehouse_core::clock::now_ms();
+    let aside = path.with_extension(format!("damaged-{stamp}"));
+    tracing::error!(%error, aside = %aside.display(), code = "state_dir", "the ledger of runs is damaged: set aside, and begun anew");
+    std::fs::rename(path, &aside).map_err(|source| LedgerError::Io {
+        path: aside.clone(),
+        source,
+    })
+}
+
+fn is_damaged(error: &LedgerError) -> bool {
+    let LedgerError::Store { source, .. } = error else {
+        return false;
+    };
+    match &**source {
+        redb::Error::Corrupted(_) => true,
+        redb::Error::Io(source) => source.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
     }
 }
 

@@ -243,3 +243,21 @@ async fn a_backfill_is_one_however_often_it_is_asked_for_and_survives() {
     assert!(matches!(ledger.pause("h2", true), Err(AskError::NoSuchBackfill(_))));
     assert!(matches!(ledger.retry(RunId(99)), Err(AskError::NoSuchRun(_))));
 }
+
+#[test]
+fn a_damaged_file_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("ledger");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(place.join("runs.redb"), b"garbage, and no ledger").unwrap();
+    let ledger = open(folder.path());
+    ask(&ledger, 1, "b1");
+    drop(ledger);
+    assert_eq!(open(folder.path()).asked(&[ASSET], &[]), [1].into());
+    let names = std::fs::read_dir(&place)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort_unstable();
+    assert!(names.len() == 2 && names[0].starts_with("runs.damaged-"), "{names:?}");
+}

@@ -1,7 +1,8 @@
 //! Where a command finds the ledger of runs: at the node that is named, at the one that runs with this state folder, or else in the file.
 
+use std::time::{Duration, Instant};
+
 use tapehouse_actors::{LedgerError, RunLedger};
-use tapehouse_core::ledger::Limits;
 use tapehouse_lake::Lake;
 use tapehouse_proto::v1;
 
@@ -15,6 +16,10 @@ use crate::config::{Config, Part};
 use crate::connect::{lake_failure, lake_settings};
 use crate::exit::Failure;
 use crate::runs;
+
+/// Longest wait for a ledger that somebody has who cannot be asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The ledger.
 pub(super) enum LedgerAt {
@@ -34,25 +39,32 @@ impl LedgerAt {
             Answers::Node(client) => return Ok(Self::Node(client)),
             Answers::Here(config) => *config,
         };
-        match beacon::node(&config.state_dir).await {
-            Ok(Some(client)) => return Ok(Self::Node(client)),
-            Ok(None) => {}
-            Err(why) => return Err(Failure::unreachable(why).code("node_unreachable")),
-        }
         let folder = config.state_dir.join("ledger");
-        if !folder.exists() {
-            let message = format!("no node has run with the state folder {}", config.state_dir.display());
-            let failure = Failure::failed(message).code("state_dir");
-            return Err(failure.hint("--state-dir names another one, --endpoint a node"));
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match beacon::node(&config.state_dir).await {
+                Ok(Some(client)) => return Ok(Self::Node(client)),
+                Ok(None) => {}
+                Err(why) => return Err(Failure::unreachable(why).code("node_unreachable")),
+            }
+            if !folder.exists() {
+                let message = format!("no node has run with the state folder {}", config.state_dir.display());
+                let failure = Failure::failed(message).code("state_dir");
+                return Err(failure.hint("--state-dir names another one, --endpoint a node"));
+            }
+            match RunLedger::open(&config.state_dir, &config.node, config.run_limits) {
+                Ok(ledger) => return Ok(Self::File(Box::new((ledger, config)))),
+                // A node that starts has it before it answers; another command has it for a moment.
+                Err(LedgerError::InUse(_)) if Instant::now() < patience => {}
+                Err(error @ LedgerError::InUse(_)) => {
+                    return Err(Failure::failed(error)
+                        .code("state_dir")
+                        .hint("--endpoint asks the node"));
+                }
+                Err(error) => return Err(Failure::failed(error).code("state_dir")),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        let ledger = RunLedger::open(&config.state_dir, &config.node, Limits::default());
-        let ledger = ledger.map_err(|error| match error {
-            LedgerError::InUse(_) => Failure::failed(error)
-                .code("state_dir")
-                .hint("--endpoint asks the node"),
-            error => Failure::failed(error).code("state_dir"),
-        })?;
-        Ok(Self::File(Box::new((ledger, config))))
     }
 
     /// Whether a node has it, that computes what is entered.

@@ -34,6 +34,7 @@ pub use secret::Secret;
 pub use topics::Topic;
 
 use resolve::Resolved;
+use tapehouse_core::ledger::Limits;
 use tapehouse_lake::{CatalogSettings, S3Settings};
 
 /// What the command line says about the configuration.
@@ -165,6 +166,8 @@ pub struct Config {
     pub activity_debounce: Duration,
     /// The day that is not over is computed no more often than so, in gold.
     pub open_day_debounce: Duration,
+    /// How much is computed at once.
+    pub run_limits: Limits,
     /// Longest age of a commit's oldest record.
     pub commit_max_age: Duration,
     /// Bytes of records in a commit.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tapehouse_core::ledger::Limits;
 use tapehouse_lake::{CatalogSettings, RestSettings, S3Credentials, S3Settings};
 
 use super::fault::{Fault, Origin};
@@ -40,6 +41,7 @@ pub fn build(
         lake: lake(&resolved, faults),
         activity_debounce: Duration::from_millis(resolved.integer("silver.activity_debounce_ms")?),
         open_day_debounce: Duration::from_millis(resolved.integer("gold.open_day_debounce_ms")?),
+        run_limits: run_limits(&resolved)?,
         commit_max_age: Duration::from_millis(resolved.integer("commit.max_age_ms")?),
         commit_max_bytes: resolved.integer("commit.max_bytes")?,
         commit_max_rows: resolved.integer("commit.max_rows"),
@@ -239,4 +241,14 @@ fn s3(resolved: &Resolved, used: bool, faults: &mut Vec<Fault>) -> Option<S3Sett
         faults.push(resolved.fault("s3.endpoint", error.to_string()));
     }
     Some(settings)
+}
+
+/// How much is computed at once.
+fn run_limits(resolved: &Resolved) -> Option<Limits> {
+    let limit = |key: &str| usize::try_from(resolved.integer(key)?).ok();
+    Some(Limits {
+        all: limit("runs.max")?,
+        backfill: limit("runs.max_backfill")?,
+        gold: limit("runs.max_gold")?,
+    })
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tapehouse_actors::{CommitPolicy, NodeProgress, NodeSettings, TopicState};
+use tapehouse_core::ledger::Limits;
 use tapehouse_kafka::KafkaSettings;
 use tapehouse_kafka::consumer::StartOffsets;
 use tapehouse_kafka::embedded::{EmbeddedBroker, EmbeddedRegistry};
@@ -114,6 +115,7 @@ impl Stage {
             ),
             positions: options.has_gold.then_some(OPEN_DAY_DEBOUNCE),
             silver,
+            run_limits: Limits::default(),
             kafka: kafka.clone(),
             registry: registry_settings,
             lake: lake_settings(&place),

@@ -24,13 +24,7 @@ const ID_MAX_CHARS: usize = 100;
 
 /// The failure of what an operator asked for.
 pub fn ask_failure(error: AskError) -> Failure {
-    let code = match &error {
-        AskError::Ledger(_) => "state_dir",
-        AskError::NoSuchRun(_) => "no_such_run",
-        AskError::NoSuchBackfill(_) => "no_such_backfill",
-        AskError::Taken(_) | AskError::Empty => "invalid_argument",
-        AskError::NotOver(..) | AskError::Refused(_) => "run_state",
-    };
+    let code = error.code();
     Failure::failed(error).code(code)
 }
 
