@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "proto/tapehouse/v1/cluster.proto",
     "proto/tapehouse/v1/offsets.proto",
     "proto/tapehouse/v1/runs.proto",
+    "proto/tapehouse/v1/schedules.proto",
     "proto/tapehouse/v1/silver.proto",
     "proto/tapehouse/v1/standing.proto",
     "proto/tapehouse/v1/tables.proto",

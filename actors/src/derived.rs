@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use self::failure::DeriveFailure;
 use self::open_day::OpenDay;
 use crate::follow::{Cause, Follow, Follower, Published, blocking};
-use crate::ledger::{DayWork, units};
+use crate::ledger::{DayWork, live_first};
 use crate::progress::TopicState;
 use crate::settings::DerivedSettings;
 use crate::silver::batch::summary_of;
@@ -74,7 +74,7 @@ impl Follow for DerivedActor {
             self.open_day.waits(waits);
         }
         let runs = self.plan(&mut refresh).await?;
-        for days in units(&runs, MAX_DAYS) {
+        for days in live_first(&runs, MAX_DAYS) {
             if *self.shared.stopping.borrow() {
                 break;
             }
@@ -162,7 +162,7 @@ impl DerivedActor {
             trigger: dirty.contains(day).then(|| trigger(day)),
         });
         let work: Vec<DayWork> = work.collect();
-        Ok(blocking(move || ledger.plan(&[table.name()], table.sources(), &work)).await?)
+        Ok(blocking(move || ledger.plan(&[table.name()], table.sources(), &work, false)).await?)
     }
 
     /// Computes these days in one commit.

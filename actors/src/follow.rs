@@ -13,7 +13,7 @@ use tapehouse_core::freshness::ProducedAt;
 use tapehouse_core::watermark::{Touched, Watermark};
 use tapehouse_lake::commit::Committed;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::due::Due;
 use crate::failure::{ALERT_AT, ErrorCode};
@@ -114,6 +114,7 @@ pub(crate) struct Follower {
     pub(crate) progress: SilverCell,
     watermarks: broadcast::Receiver<Watermark>,
     catch_up: mpsc::Receiver<CatchUp>,
+    looks: watch::Receiver<u64>,
     is_asked: bool,
 }
 
@@ -138,6 +139,7 @@ impl Follower {
         let table = progress.snapshot().table;
         shared.metrics.begin_silver(&table);
         let (ask, catch_up) = mpsc::channel(CATCH_UPS);
+        let looks = shared.looks.subscribe(&table);
         let follower = Self {
             shared: shared.clone(),
             actor,
@@ -145,6 +147,7 @@ impl Follower {
             progress,
             watermarks: shared.watermarks.subscribe(),
             catch_up,
+            looks,
             is_asked: false,
         };
         (follower, ask)
@@ -160,7 +163,7 @@ impl Follower {
         self.shared.ledger.trouble(&self.table)
     }
 
-    /// Waits for a reason to look: `other`, or that a watermark `touches` the table's sources. Then it is looked so long after the first
+    /// Waits for a reason to look: `other`, a schedule, or that a watermark `touches` the table's sources. Then it is looked so long after the first
     /// touch, or when an hour ends. Touches that came during a pass are in the channel: the next pass is due for them as for any.
     pub(crate) async fn cause(
         &mut self,
@@ -179,6 +182,7 @@ impl Follower {
                 _ = stopping.wait_for(|stop| *stop) => return Cause::Stop,
                 Some(answer) = self.catch_up.recv() => return Cause::Asked(answer),
                 () = tokio::time::sleep_until(until) => break,
+                Ok(()) = self.looks.changed() => break,
                 watermark = self.watermarks.recv() => match watermark {
                     Ok(watermark) if !touches(&watermark) => {}
                     Err(RecvError::Closed) => return Cause::Stop,

@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::positions::PositionsActor;
 use crate::progress::{CaughtUp, NodeProgress, ProgressCell};
+use crate::schedules::{Looks, Schedules};
 use crate::settings::{DerivedSettings, NodeSettings, SilverSettings};
 use crate::silver::progress::SilverCell;
 use crate::silver_merge::SilverMerge;
@@ -153,6 +154,7 @@ pub struct NodeHandle {
     watermarks: broadcast::Sender<Watermark>,
     checkpoints: Checkpoints,
     ledger: RunLedger,
+    schedules: Schedules,
     lake: Lake,
     run_id: Arc<str>,
 }
@@ -179,6 +181,7 @@ impl NodeHandle {
             metrics: Metrics::register(registry)?,
             checkpoints: checkpoints.clone(),
             ledger: ledger.clone(),
+            looks: Looks::new(),
             clock: ClockWatch::default(),
             lake: lake.clone(),
             watermarks: watermarks.clone(),
@@ -216,6 +219,7 @@ impl NodeHandle {
         if let Some(open_day_debounce) = shared.settings.positions {
             silver.extend(SilverHandle::positions(&shared, open_day_debounce, &mut tasks));
         }
+        let schedules = start_schedules(&shared);
         Ok(Self {
             topics,
             silver,
@@ -224,6 +228,7 @@ impl NodeHandle {
             watermarks,
             checkpoints,
             ledger,
+            schedules,
             lake,
             run_id: shared.run_id,
         })
@@ -247,6 +252,11 @@ impl NodeHandle {
     /// The runs by which days are computed.
     pub fn ledger(&self) -> &RunLedger {
         &self.ledger
+    }
+
+    /// What is done at a time of day.
+    pub fn schedules(&self) -> &Schedules {
+        &self.schedules
     }
 
     /// Looks at the progress from elsewhere, also while the node stops.
@@ -320,6 +330,24 @@ async fn open_ledger(settings: &NodeSettings) -> Result<RunLedger, LedgerError> 
             opened => return opened,
         }
     }
+}
+
+/// Starts the schedules of the layers that the node keeps.
+fn start_schedules(shared: &Shared) -> Schedules {
+    let settings = &shared.settings;
+    let derived = settings.derived.iter().map(|derived| derived.table);
+    let gold = derived
+        .filter(|table| table.is_gold())
+        .map(|table| table.name().to_owned());
+    let positions = settings
+        .positions
+        .iter()
+        .flat_map(|_| [PositionTable::Performance, PositionTable::Positions]);
+    let gold = gold.chain(positions.map(|table| table.name().to_owned())).collect();
+    let (ledger, lake, looks) = (shared.ledger.clone(), shared.lake.clone(), shared.looks.clone());
+    let schedules = Schedules::new(ledger, lake, looks, !settings.silver.is_empty(), gold);
+    tokio::spawn(schedules.clone().keep(shared.stopping.clone()));
+    schedules
 }
 
 /// Keeps looking how far this clock is from the neighbours'.

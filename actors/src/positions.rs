@@ -174,10 +174,9 @@ impl PositionsActor {
             })
         });
         let work: Vec<DayWork> = works.collect();
-        let mut runs = blocking(move || ledger.plan(&ASSETS.map(PositionTable::name), &sources, &work)).await?;
+        let runs = blocking(move || ledger.plan(&ASSETS.map(PositionTable::name), &sources, &work, true)).await?;
         if let Some(waits) = look.days().iter().copied().find(|day| !runs.contains_key(day)) {
             look.until_day(waits);
-            runs.retain(|day, _| *day < waits);
         }
         Ok(runs)
     }

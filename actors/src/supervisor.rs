@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::pool::CpuPool;
 use crate::progress::{ProgressCell, TopicState};
 use crate::recorded::Ground;
+use crate::schedules::Looks;
 use crate::settings::{NodeSettings, TopicSettings};
 use crate::topic_memory::TopicMemory;
 use crate::undecodable::Notices;
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) ledger: RunLedger,
+    /// Wakes the actors of a layer.
+    pub(crate) looks: Looks,
     pub(crate) clock: ClockWatch,
     pub(crate) watermarks: broadcast::Sender<Watermark>,
     pub(crate) run_id: Arc<str>,

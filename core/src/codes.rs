@@ -133,6 +133,7 @@ codes! {
         "no_such_table"
         "no_such_run"
         "no_such_backfill"
+        "no_such_schedule"
         "run_state"
         "run_failed"
         "not_quarantined"

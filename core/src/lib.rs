@@ -25,6 +25,7 @@ pub mod offsets;
 pub mod position;
 pub mod quarantine;
 pub mod rebuild;
+pub mod schedule;
 pub mod secret;
 pub mod state;
 pub mod watermark;

@@ -88,6 +88,13 @@ pub fn date(time_us: i64) -> i32 {
     Dates::new().date(time_us)
 }
 
+/// How far a clock in New York is ahead of UTC at an instant, and the first instant at which that is over; all in microseconds.
+pub fn offset(time_us: i64) -> (i64, i64) {
+    let mut dates = Dates::new();
+    dates.seek(time_us);
+    (dates.east_us, dates.until_us)
+}
+
 /// The first instant, in microseconds since 1970-01-01 UTC, at which a clock in New York shows `of_day_us` (microseconds since midnight)
 /// on `day` (days since 1970-01-01). A time that the clock skips comes when it is put forward; one that it shows twice is the first.
 pub fn instant(day: i32, of_day_us: i64) -> i64 {

@@ -113,6 +113,8 @@ pub enum Command {
     Backfill(commands::backfill::Args),
     /// Show by which runs days were computed; retry or cancel one
     Runs(commands::runs::Args),
+    /// Show what a node does at a time of day; pause or trigger it
+    Schedules(commands::schedules::Args),
     /// Show how each topic stands, and why data is not visible where it is not
     Status(commands::status::Args),
     /// Show the nodes of a cluster, as one of them tells

@@ -67,6 +67,7 @@ fn dispatch(cli: &Cli) -> Result<Exit, Failure> {
         Command::Offsets(args) => block_on(commands::offsets::run(args, global)),
         Command::Graph(args) => block_on(commands::graph::run(args, global)),
         Command::Materialize(args) => block_on(commands::materialize::run(args, global)),
+        Command::Schedules(args) => block_on(commands::schedules::run(args, global)),
         Command::Runs(args) => block_on(commands::runs::run(args, global)),
         Command::Backfill(args) => block_on(commands::backfill::run(args, global)),
         Command::Partitions(args) => block_on(commands::partitions::run(args, global)),

@@ -186,7 +186,7 @@ impl Pipeline {
         let source = Source::new(
             identity,
             topics.to_vec(),
-            (node.lake().clone(), node.ledger().clone()),
+            (node.lake().clone(), node.ledger().clone(), node.schedules().clone()),
             logs,
             progress,
             draining,

@@ -3,6 +3,9 @@
 use tapehouse_core::clock::now_us;
 use tapehouse_core::ledger::{Backfill, Command, Partition, Refusal, Run, RunId, RunState, Trigger};
 
+use tapehouse_core::schedule::ScheduleState;
+use tapehouse_lake::LakeError;
+
 use super::store::Change;
 use super::{LedgerError, RunLedger};
 
@@ -33,6 +36,12 @@ pub enum AskError {
     /// No such backfill.
     #[error("there is no backfill {0}")]
     NoSuchBackfill(String),
+    /// No such schedule.
+    #[error("this node has no schedule {0}")]
+    NoSuchSchedule(String),
+    /// Its tables cannot be read.
+    #[error(transparent)]
+    Lake(LakeError),
     /// Another one has its name.
     #[error("backfill {0} is there already, of other tables or days")]
     Taken(String),
@@ -54,6 +63,8 @@ impl AskError {
             Self::Ledger(_) => "state_dir",
             Self::NoSuchRun(_) => "no_such_run",
             Self::NoSuchBackfill(_) => "no_such_backfill",
+            Self::NoSuchSchedule(_) => "no_such_schedule",
+            Self::Lake(error) => error.code(),
             Self::Taken(_) | Self::Empty => "invalid_argument",
             Self::NotOver(..) | Self::Refused(_) => "run_state",
         }
@@ -99,8 +110,24 @@ impl RunLedger {
             backfills: vec![backfill.clone()],
             ..Change::default()
         };
-        self.lock().store.put(&change)?;
+        self.store.put(&change)?;
         Ok(backfill)
+    }
+
+    /// What is remembered of a schedule.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub(crate) fn schedule(&self, name: &str) -> Result<Option<ScheduleState>, LedgerError> {
+        self.store.schedule(name)
+    }
+
+    /// Remembers how a schedule stands.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub(crate) fn put_schedule(&self, name: &str, state: &ScheduleState) -> Result<(), LedgerError> {
+        self.store.put_schedule(name, state)
     }
 
     /// All backfills whose runs are kept, the latest first.
@@ -108,7 +135,7 @@ impl RunLedger {
     /// # Errors
     /// [`LedgerError`].
     pub fn backfills(&self) -> Result<Vec<Backfill>, LedgerError> {
-        let mut all = self.lock().store.backfills()?;
+        let mut all = self.store.backfills()?;
         all.sort_by_key(|backfill| std::cmp::Reverse(backfill.first_run));
         Ok(all)
     }
@@ -127,7 +154,7 @@ impl RunLedger {
     /// [`LedgerError`].
     pub fn runs_of(&self, backfill: &Backfill) -> Result<Vec<Run>, LedgerError> {
         let of_it = |run: &Run| run.nonce.as_deref() == Some(backfill.id.as_str());
-        self.lock().store.runs(backfill.first_run, None, usize::MAX, of_it)
+        self.store.runs(backfill.first_run, None, usize::MAX, of_it)
     }
 
     /// Whether runs with this nonce are paused.

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 pub use self::backfills::{AskError, NewBackfill};
 pub use self::store::LedgerError;
 use self::store::{Change, Store};
-pub(crate) use self::work::{DayWork, failed, known_code, units};
+pub(crate) use self::work::{DayWork, failed, known_code, live_first, units};
 
 /// Ended runs are kept so long.
 const KEPT_US: i64 = 30 * 24 * 3600 * 1_000_000;
@@ -30,6 +30,8 @@ const PRUNE_EVERY_US: i64 = 6 * 3600 * 1_000_000;
 #[derive(Clone, Debug)]
 pub struct RunLedger {
     inner: Arc<Mutex<Inner>>,
+    /// Read beside the lock: whoever looks through a month of runs keeps nobody from computing.
+    store: Arc<Store>,
     /// Counts changes.
     changed: watch::Sender<u64>,
     /// Counts changes of runs that an operator asked for.
@@ -40,7 +42,6 @@ pub struct RunLedger {
 #[derive(Debug)]
 struct Inner {
     ledger: Ledger,
-    store: Store,
     /// Whether the file failed.
     is_off: bool,
     pruned_us: i64,
@@ -64,10 +65,10 @@ impl RunLedger {
         let opened = Self {
             inner: Arc::new(Mutex::new(Inner {
                 ledger,
-                store,
                 is_off: false,
                 pruned_us: 0,
             })),
+            store: Arc::new(store),
             changed: watch::Sender::new(0),
             asked: watch::Sender::new(0),
             node: node.into(),
@@ -109,7 +110,7 @@ impl RunLedger {
         let runs: Vec<Run> = changed.into_values().collect();
         change.runs = &runs;
         if !change.runs.is_empty() || !change.forgiven.is_empty() || !change.paused.is_empty() {
-            inner.keep(&change, now);
+            inner.keep(&self.store, &change, now);
             drop(inner);
             self.changed.send_modify(|count| *count += 1);
             if is_asked {
@@ -129,7 +130,7 @@ impl RunLedger {
         most: usize,
         wanted: impl Fn(&Run) -> bool,
     ) -> Result<Vec<Run>, LedgerError> {
-        self.lock().store.runs(RunId(0), before, most, wanted)
+        self.store.runs(RunId(0), before, most, wanted)
     }
 
     /// The run of this number.
@@ -137,14 +138,13 @@ impl RunLedger {
     /// # Errors
     /// [`LedgerError`]: the file cannot be read.
     pub fn run(&self, id: RunId) -> Result<Option<Run>, LedgerError> {
-        self.lock().store.run(id)
+        self.store.run(id)
     }
 
     /// A run of this asset that failed for the last time, and keeps its day from being computed.
     pub fn failure_of(&self, asset: &str) -> Option<Run> {
-        let inner = self.lock();
-        let id = inner.ledger.failures().find(|(of, ..)| *of == asset)?.2;
-        inner.store.run(id).ok().flatten()
+        let id = self.lock().ledger.failures().find(|(of, ..)| *of == asset)?.2;
+        self.run(id).ok().flatten()
     }
 
     /// A run of this asset that waits for another attempt.
@@ -166,13 +166,13 @@ impl RunLedger {
 }
 
 impl Inner {
-    fn keep(&mut self, change: &Change<'_>, now_us: i64) {
+    fn keep(&mut self, store: &Store, change: &Change<'_>, now_us: i64) {
         if self.is_off {
             return;
         }
         let is_due = now_us - self.pruned_us > PRUNE_EVERY_US;
-        let kept = self.store.put(change).and_then(|()| match is_due {
-            true => self.store.prune(now_us - KEPT_US),
+        let kept = store.put(change).and_then(|()| match is_due {
+            true => store.prune(now_us - KEPT_US),
             false => Ok(0),
         });
         if is_due {

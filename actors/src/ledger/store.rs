@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use redb::backends::InMemoryBackend;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 use tapehouse_core::ledger::{Backfill, Run, RunId, RunState};
+use tapehouse_core::schedule::ScheduleState;
 use tapehouse_lake::StorageFault;
 
 const FILE: &str = "runs.redb";
@@ -22,6 +23,9 @@ const PAUSED: TableDefinition<'_, &str, ()> = TableDefinition::new("paused");
 
 /// Each backfill by its id, as JSON.
 const BACKFILLS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("backfills");
+
+/// What is remembered of each schedule by its name, as JSON.
+const SCHEDULES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("schedules");
 
 /// Why the ledger is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +127,7 @@ impl Store {
             transaction.open_table(FAILED)?;
             transaction.open_table(PAUSED)?;
             transaction.open_table(BACKFILLS)?;
+            transaction.open_table(SCHEDULES)?;
             Ok(())
         })?;
         Ok(store)
@@ -239,9 +244,7 @@ impl Store {
     /// Forgets runs that ended before `before_us`, but for those that keep a day from being computed, and the latest, whose number the
     /// next one follows.
     pub(super) fn prune(&self, before_us: i64) -> Result<usize, LedgerError> {
-        let old = self.runs(RunId(0), None, usize::MAX, |run| {
-            run.ended_us.is_some_and(|ended| ended < before_us)
-        })?;
+        let old = self.old(before_us)?;
         let mut pruned = 0;
         self.write(|transaction| {
             let mut runs = transaction.open_table(RUNS)?;
@@ -257,7 +260,7 @@ impl Store {
             }
             // A backfill goes with the last of its runs.
             let first_kept = runs.first()?.map_or(u64::MAX, |(id, _)| id.value());
-            let newest = old.first().map_or(0, |run| run.id.0);
+            let newest = old.last().map_or(0, |run| run.id.0);
             backfills.retain(|_, text| {
                 let backfill: Option<Backfill> = serde_json::from_slice(text).ok();
                 backfill.is_none_or(|backfill| backfill.first_run.0 >= first_kept || backfill.first_run.0 > newest)
@@ -265,6 +268,40 @@ impl Store {
             Ok(())
         })?;
         Ok(pruned)
+    }
+
+    /// Runs that ended before, the oldest first. What was asked for later has not ended before: the search ends there.
+    fn old(&self, before_us: i64) -> Result<Vec<Run>, LedgerError> {
+        let mut old = Vec::new();
+        self.read(|transaction| {
+            for entry in transaction.open_table(RUNS)?.iter()? {
+                let (id, text) = entry?;
+                match self.parsed(text.value()) {
+                    Ok(run) if run.created_us >= before_us => break,
+                    Ok(run) if run.ended_us.is_some_and(|ended| ended < before_us) => old.push(run),
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, run = id.value(), "a run is left where it is"),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(old)
+    }
+
+    /// What is remembered of a schedule; nothing of one that cannot be read.
+    pub(super) fn schedule(&self, name: &str) -> Result<Option<ScheduleState>, LedgerError> {
+        self.read(|transaction| {
+            let text = transaction.open_table(SCHEDULES)?.get(name)?;
+            Ok(text.and_then(|text| serde_json::from_slice(text.value()).ok()))
+        })
+    }
+
+    pub(super) fn put_schedule(&self, name: &str, state: &ScheduleState) -> Result<(), LedgerError> {
+        let text = serde_json::to_vec(state).expect("a state is plain data: integers");
+        self.write(|transaction| {
+            transaction.open_table(SCHEDULES)?.insert(name, text.as_slice())?;
+            Ok(())
+        })
     }
 
     /// In the order of their ids. One that cannot be read is left out.

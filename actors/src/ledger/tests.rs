@@ -1,6 +1,6 @@
 use tapehouse_core::ledger::{Ended, Outcome, Partition, RunError, Trigger};
 
-use super::work::units;
+use super::work::{live_first, units};
 use super::*;
 
 const ASSET: &str = "gold.a";
@@ -26,7 +26,7 @@ fn work(day: i32, version: i64) -> DayWork {
 }
 
 fn plan(ledger: &RunLedger, work: &[DayWork]) -> BTreeMap<i32, Vec<Run>> {
-    ledger.plan(&[ASSET], &["silver.trades"], work)
+    ledger.plan(&[ASSET], &["silver.trades"], work, false)
 }
 
 fn ask(ledger: &RunLedger, day: i32, nonce: &str) -> RunId {
@@ -260,4 +260,41 @@ fn a_damaged_file_is_set_aside() {
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort_unstable();
     assert!(names.len() == 2 && names[0].starts_with("runs.damaged-"), "{names:?}");
+}
+
+#[tokio::test]
+async fn days_behind_one_that_waits_are_nobodys_live_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_stop, stopping) = watch::channel(false);
+    let ledger = open(folder.path());
+    let in_order = |ledger: &RunLedger| -> Vec<i32> {
+        let work = [1, 2, 3].map(|day| work(day, 5));
+        ledger.plan(&[ASSET], &[], &work, true).into_keys().collect()
+    };
+    assert_eq!(in_order(&ledger), [1, 2, 3]);
+    let second = ledger.runs(None, 9, |run| run.day == 2).unwrap()[0].id;
+    assert!(ledger.begin(&[second], &stopping).await);
+    ledger.end(vec![(second, failure(false))]).await;
+    assert_eq!(in_order(&ledger), [1]);
+    let third = ledger.runs(None, 9, |run| run.day == 3).unwrap();
+    assert!(third.iter().all(|run| run.state == RunState::Cancelled));
+    // The day that failed is asked for again, and the ones behind it follow.
+    ledger.retry(second).unwrap();
+    assert_eq!(in_order(&ledger), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_is_live_is_computed_before_what_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_stop, stopping) = watch::channel(false);
+    let ledger = open(folder.path());
+    ask(&ledger, 1, "b1");
+    let only_asked = DayWork {
+        trigger: None,
+        ..work(1, 5)
+    };
+    let days = plan(&ledger, &[only_asked, work(9, 5)]);
+    assert_eq!(live_first(&days, 31), [vec![9], vec![1]]);
+    // Even the other way round nobody waits for himself.
+    assert!(ledger.begin(&[days[&1][0].id], &stopping).await);
 }

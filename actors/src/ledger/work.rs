@@ -33,8 +33,14 @@ impl RunLedger {
 
     /// Enters this work, and answers with the runs by day that may begin now. Days are missing that failed for the last time with these
     /// inputs, or are tried again later. `sources` are those of the assets. Runs that wait for something that the tables do not ask for
-    /// any more are ended.
-    pub(crate) fn plan(&self, assets: &[&str], sources: &[&str], work: &[DayWork]) -> BTreeMap<i32, Vec<Run>> {
+    /// any more are ended. Of days that hang on those before (`in_order`) there are none from the first that has to wait on.
+    pub(crate) fn plan(
+        &self,
+        assets: &[&str],
+        sources: &[&str],
+        work: &[DayWork],
+        in_order: bool,
+    ) -> BTreeMap<i32, Vec<Run>> {
         let waiting = self.waiting(assets, sources);
         let mut commands = Vec::new();
         for DayWork { partition, trigger } in work {
@@ -56,13 +62,24 @@ impl RunLedger {
             work.any(|work| work.partition.asset == run.asset && work.partition.day == run.day)
         };
         let mut days: BTreeMap<i32, Vec<Run>> = BTreeMap::new();
-        for run in self.waiting(assets, sources) {
-            match is_meant(&run) {
+        let waiting = self.waiting(assets, sources);
+        for run in &waiting {
+            match is_meant(run) {
                 _ if run.due_us > now => {}
-                true => days.entry(run.day).or_default().push(run),
+                true => days.entry(run.day).or_default().push(run.clone()),
                 false if run.trigger.is_live() => self.settle(run.id),
                 false => {}
             }
+        }
+        let waits = work
+            .iter()
+            .map(|work| work.partition.day)
+            .find(|day| !days.contains_key(day));
+        if let Some(waits) = waits.filter(|_| in_order) {
+            days.retain(|day, _| *day < waits);
+            // They would be taken for live work that is about to begin.
+            let behind = waiting.iter().filter(|run| run.day > waits && run.trigger.is_live());
+            self.apply(behind.map(|run| Command::Cancel { run: run.id }).collect());
         }
         days
     }
@@ -196,6 +213,14 @@ pub(crate) fn failed(failure: &impl PassFailure, days: usize) -> Ended {
         message: failure.to_string(),
         may_heal: days > 1 || !failure.needs_an_operator(),
     })
+}
+
+/// The units of days that do not hang on each other: those of which something live waits come first.
+pub(crate) fn live_first(days: &BTreeMap<i32, Vec<Run>>, most: usize) -> Vec<Vec<i32>> {
+    let is_live = |runs: &[Run]| runs.iter().any(|run| run.trigger.is_live());
+    let (live, asked): (BTreeMap<i32, Vec<Run>>, BTreeMap<i32, Vec<Run>>) =
+        days.clone().into_iter().partition(|(_, runs)| is_live(runs));
+    [units(&live, most), units(&asked, most)].concat()
 }
 
 /// Days that are computed and committed together: as many as may at the first attempt, one alone where an attempt has failed.

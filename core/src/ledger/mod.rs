@@ -8,6 +8,7 @@
 
 mod backfill;
 mod policy;
+mod refusal;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::backfill::{Backfill, BackfillProgress};
 pub use self::policy::{Limits, RetryPolicy};
+pub use self::refusal::Refusal;
 pub use self::run::{LogLine, Outcome, Run, RunError, RunId, RunState, Trigger};
 use crate::assets::AssetLayer;
 
@@ -97,38 +99,6 @@ pub enum Command {
         /// The day.
         day: i32,
     },
-}
-
-/// Why a command was not applied.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// It has ended, or never was.
-    #[error("run {0} neither waits nor runs")]
-    NotActive(RunId),
-    /// It is being computed.
-    #[error("run {0} is being computed")]
-    Running(RunId),
-    /// It does not run.
-    #[error("run {0} is not being computed")]
-    NotRunning(RunId),
-    /// It failed, and its next attempt is later.
-    #[error("run {0} is tried again later")]
-    NotDue(RunId),
-    /// Its day is being computed by another run.
-    #[error("the day of run {0} is being computed")]
-    DayRuns(RunId),
-    /// As much is being computed as may be at once.
-    #[error("{0} units of work run, as many as may at once")]
-    Full(usize),
-    /// No run was named, or runs of more than one layer.
-    #[error("a unit of work is of one layer")]
-    NotOneLayer,
-    /// An operator has put it off.
-    #[error("run {0} is paused")]
-    Paused(RunId),
-    /// These inputs have failed for the last time.
-    #[error("run {0} failed with the same inputs, and is not tried again")]
-    FailedBefore(RunId),
 }
 
 /// What has failed for the last time.
@@ -307,7 +277,7 @@ impl Ledger {
                 return Err(Refusal::DayRuns(*id));
             }
         }
-        self.admit(first)?;
+        self.admit(first, ids)?;
         let begun = ids.iter().map(|id| {
             let run = self.active.get_mut(id).expect("each was looked up above");
             run.begin(first, node, now_us);
@@ -316,8 +286,9 @@ impl Ledger {
         Ok(begun.collect())
     }
 
-    /// Whether one more unit of work may begin. While something live of the same layer waits for its first attempt, it goes first.
-    fn admit(&self, id: RunId) -> Result<(), Refusal> {
+    /// Whether one more unit of work may begin. While something live of other tables of the layer waits for its first attempt, it goes
+    /// first; whoever computes these tables knows their order.
+    fn admit(&self, id: RunId, unit: &[RunId]) -> Result<(), Refusal> {
         let run = self.find(id)?;
         let layer = AssetLayer::of(&run.asset);
         // One of a unit's runs stands for all that are left of it.
@@ -338,9 +309,17 @@ impl Ledger {
             return Ok(());
         }
         let later = units().filter(|run| !run.trigger.is_live()).count();
+        let is_of_unit = |asset: &str| {
+            let mut runs = unit.iter().filter_map(|id| self.active.get(id));
+            runs.any(|run| run.asset == asset)
+        };
         let live_waits = self.active.values().any(|other| {
             let is_due = other.state == RunState::Waiting && other.due_us <= run.due_us.max(other.created_us);
-            is_due && other.attempt == 0 && other.trigger.is_live() && AssetLayer::of(&other.asset) == layer
+            is_due
+                && other.attempt == 0
+                && !is_of_unit(&other.asset)
+                && other.trigger.is_live()
+                && AssetLayer::of(&other.asset) == layer
         });
         match later >= self.limits.backfill || live_waits {
             true => Err(Refusal::Full(all)),

@@ -194,6 +194,8 @@ fn what_is_live_goes_before_what_an_operator_asked_for() {
     let live = submit(&mut ledger, "gold.b", 1, 1).unwrap().id;
     assert_eq!(start(&mut ledger, &[asked], 1), Err(Refusal::Full(0)));
     start(&mut ledger, &[live], 1).unwrap();
+    // Of its own table something live waits: who computes that has to begin somewhere.
+    submit(&mut ledger, "gold.a", 2, 1).unwrap();
     start(&mut ledger, &[asked], 1).unwrap();
 }
 

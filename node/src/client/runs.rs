@@ -1,8 +1,9 @@
-//! Runs and backfills of a node.
+//! Runs, backfills and schedules of a node.
 
 use tapehouse_proto::v1;
 use tapehouse_proto::v1::backfills_client::BackfillsClient;
 use tapehouse_proto::v1::runs_client::RunsClient;
+use tapehouse_proto::v1::schedules_client::SchedulesClient;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -19,6 +20,43 @@ impl NodeClient {
 
     fn backfills_client(&self) -> BackfillsClient<Authorized> {
         BackfillsClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX_BYTES)
+    }
+
+    fn schedules_client(&self) -> SchedulesClient<Authorized> {
+        SchedulesClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_MAX_BYTES)
+    }
+
+    /// All schedules.
+    pub async fn list_schedules(&self) -> Result<Vec<v1::Schedule>, Failure> {
+        let answer = self
+            .schedules_client()
+            .list_schedules(v1::ListSchedulesRequest {})
+            .await;
+        Ok(self.told(answer)?.schedules)
+    }
+
+    /// Has one fire no more, or again.
+    pub async fn pause_schedule(&self, name: String, is_paused: bool) -> Result<Option<v1::Schedule>, Failure> {
+        let mut client = self.schedules_client();
+        Ok(match is_paused {
+            true => {
+                self.told(client.pause_schedule(v1::PauseScheduleRequest { name }).await)?
+                    .schedule
+            }
+            false => {
+                self.told(client.resume_schedule(v1::ResumeScheduleRequest { name }).await)?
+                    .schedule
+            }
+        })
+    }
+
+    /// Has one do its work now; the backfill that it entered, or nothing.
+    pub async fn trigger_schedule(&self, name: String) -> Result<String, Failure> {
+        let answer = self
+            .schedules_client()
+            .trigger_schedule(v1::TriggerScheduleRequest { name })
+            .await;
+        Ok(self.told(answer)?.backfill)
     }
 
     fn told<T>(&self, answer: Result<Response<T>, Status>) -> Result<T, Failure> {

@@ -67,6 +67,19 @@ impl LedgerAt {
         }
     }
 
+    /// The node.
+    ///
+    /// # Errors
+    /// Where none runs.
+    pub(super) fn node(&self) -> Result<&NodeClient, Failure> {
+        match self {
+            Self::Node(client) => Ok(client),
+            Self::File(_) => Err(Failure::unreachable("no node runs with this state folder")
+                .code("node_unreachable")
+                .hint("start one, or name one with --endpoint")),
+        }
+    }
+
     /// Whether a node has it, that computes what is entered.
     pub(super) fn is_at_a_node(&self) -> bool {
         matches!(self, Self::Node(_))

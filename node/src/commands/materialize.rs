@@ -48,10 +48,7 @@ pub struct Args {
 /// Bad configuration; no node; a day that could not be computed.
 pub async fn run(args: &Args, global: &Global) -> Result<Exit, Failure> {
     let ledger = LedgerAt::find(&args.node, global).await?;
-    if !ledger.is_at_a_node() {
-        let failure = Failure::unreachable("no node runs with this state folder").code("node_unreachable");
-        return Err(failure.hint("start one, or name one with --endpoint; `tapehouse backfill create` does not wait"));
-    }
+    ledger.node()?;
     let date = |of_range: &Option<String>| args.partition.clone().or(of_range.clone()).unwrap_or_default();
     let request = v1::CreateBackfillRequest {
         id: new_id("materialize"),

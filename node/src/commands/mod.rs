@@ -37,6 +37,7 @@ pub mod rebuild;
 mod repair;
 pub mod run;
 pub mod runs;
+pub mod schedules;
 mod silver_status;
 pub mod status;
 mod table_show;

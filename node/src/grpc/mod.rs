@@ -11,6 +11,7 @@ mod offsets;
 mod page;
 mod refusal;
 mod runs;
+mod schedules;
 mod server;
 mod source;
 mod tables;

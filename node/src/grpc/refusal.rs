@@ -128,7 +128,7 @@ impl Refusal {
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let status = match failure.exit {
-            _ if ["no_such_run", "no_such_backfill"].contains(&failure.code) => Code::NotFound,
+            _ if ["no_such_run", "no_such_backfill", "no_such_schedule"].contains(&failure.code) => Code::NotFound,
             _ if failure.code == "invalid_argument" => Code::InvalidArgument,
             _ if failure.code == "run_state" => Code::FailedPrecondition,
             Exit::Unreachable => Code::Unavailable,

@@ -10,6 +10,7 @@ use tapehouse_proto::v1::backfills_server::BackfillsServer;
 use tapehouse_proto::v1::cluster_server::ClusterServer;
 use tapehouse_proto::v1::offsets_server::OffsetsServer;
 use tapehouse_proto::v1::runs_server::RunsServer;
+use tapehouse_proto::v1::schedules_server::SchedulesServer;
 use tapehouse_proto::v1::tables_server::TablesServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use super::health;
 use super::metrics::Metrics;
 use super::offsets::OffsetsService;
 use super::runs::RunsService;
+use super::schedules::SchedulesService;
 use super::source::Source;
 use super::tables::TablesService;
 use crate::config::{ConfigError, Fault, Grpc, ServerTls};
@@ -175,6 +177,7 @@ fn routes(source: &Arc<Source>) -> Result<Routes, tonic_reflection::server::Erro
     let cluster = ClusterServer::new(ClusterService(Arc::clone(source)));
     let runs = RunsServer::new(RunsService(Arc::clone(source)));
     let backfills = BackfillsServer::new(RunsService(Arc::clone(source)));
+    let schedules = SchedulesServer::new(SchedulesService(Arc::clone(source)));
     Ok(Routes::new(
         offsets
             .max_decoding_message_size(limits.0)
@@ -187,6 +190,11 @@ fn routes(source: &Arc<Source>) -> Result<Routes, tonic_reflection::server::Erro
     )
     .add_service(
         runs.max_decoding_message_size(limits.0)
+            .max_encoding_message_size(limits.1),
+    )
+    .add_service(
+        schedules
+            .max_decoding_message_size(limits.0)
             .max_encoding_message_size(limits.1),
     )
     .add_service(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tapehouse_actors::{NodeProgress, RunLedger};
+use tapehouse_actors::{NodeProgress, RunLedger, Schedules};
 use tapehouse_core::clock::now_ms;
 use tapehouse_lake::Lake;
 use tapehouse_proto::v1;
@@ -36,6 +36,8 @@ pub struct Source {
     pub identity: Identity,
     /// The runs.
     pub ledger: RunLedger,
+    /// What is done at a time of day.
+    pub schedules: Schedules,
     topics: Vec<Topic>,
     lake: Lake,
     logs: Logs,
@@ -52,7 +54,7 @@ impl Source {
     pub fn new(
         identity: Identity,
         topics: Vec<Topic>,
-        (lake, ledger): (Lake, RunLedger),
+        (lake, ledger, schedules): (Lake, RunLedger, Schedules),
         logs: Logs,
         progress: ReadProgress,
         draining: watch::Receiver<bool>,
@@ -60,6 +62,7 @@ impl Source {
         Self {
             identity,
             ledger,
+            schedules,
             topics,
             lake,
             logs,

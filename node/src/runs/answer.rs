@@ -7,7 +7,8 @@ use tapehouse_proto::v1;
 
 use super::plan::PlannedDay;
 
-fn timestamp(time_us: i64) -> Timestamp {
+/// A time in microseconds since 1970.
+pub fn timestamp(time_us: i64) -> Timestamp {
     Timestamp {
         seconds: time_us.div_euclid(1_000_000),
         nanos: i32::try_from(time_us.rem_euclid(1_000_000) * 1000).unwrap_or(0),

@@ -10,6 +10,7 @@ use tapehouse_core::ledger::{Backfill, BackfillProgress, Run, RunId};
 use tapehouse_lake::Lake;
 use tapehouse_proto::v1;
 
+pub use self::answer::timestamp;
 use self::answer::{backfill_answer, day_answer, run_answer, state_of};
 use self::plan::{PlannedDay, is_computed_by_day, plan};
 use crate::dates::parse_day;

@@ -17,6 +17,7 @@ const COMMANDS: &[&str] = &[
     "materialize",
     "backfill",
     "runs",
+    "schedules",
     "status",
     "verify",
     "explain",

@@ -117,8 +117,25 @@ fn backfilled(servers: &Servers, folder: &Path) -> Result<(), Error> {
     await_that("the new run succeeds", PATIENCE, || {
         Ok(asked(&site, &["runs", "show", &again])?["state"] == "succeeded")
     })?;
+    scheduled(&site)?;
     site.demand_gold()?;
     Ok(())
+}
+
+/// What a node does at a time of day can be put off, and done now.
+fn scheduled(site: &Site) -> Result<(), Error> {
+    let schedules = asked(site, &["schedules", "list"])?;
+    let names = ["silver", "gold", "monthly-recompute"];
+    for (place, name) in names.into_iter().enumerate() {
+        equal("schedule", &schedules["schedules"][place]["name"], &name.into())?;
+    }
+    let paused = asked(site, &["schedules", "pause", "gold"])?;
+    equal("it does not fire", &paused["schedules"][0]["next"], &Value::Null)?;
+    asked(site, &["schedules", "resume", "gold"])?;
+    let triggered = asked(site, &["schedules", "trigger", "gold"])?;
+    equal("it enters no backfill", &triggered["backfill"], &Value::Null)?;
+    let schedules = asked(site, &["schedules", "list"])?;
+    equal("it has fired", &schedules["schedules"][1]["last"].is_string(), &true)
 }
 
 #[test]
