@@ -15,7 +15,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1 << 20;
 
 /// Resident set of a node that does nothing, measured: code, runtime, catalog, checkpoints.
-const BASE_BYTES: u64 = 48 * MIB;
+const BASE_BYTES: u64 = 64 * MIB;
 /// A topic without load, measured: its Kafka client, buffers, the metadata of a table with 300 snapshots.
 const IDLE_TOPIC_BYTES: u64 = 2 * MIB;
 /// One part in so many is left to the allocator: freed memory that it cannot give back yet.

@@ -10,7 +10,7 @@ use tapehouse_lake::StorageFault;
 
 const FILE: &str = "runs.redb";
 /// Memory for pages of the file: few of them are looked at.
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 2 << 20;
 
 /// Each run by its number, as JSON.
 const RUNS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("runs");
